@@ -1,0 +1,117 @@
+"""Numbers and claims that a notebook hands to the LaTeX answers.
+
+A notebook calls ``record`` for a number that the prose quotes and ``claim`` for a
+statement that the prose makes. Both store a custom MIME bundle in the cell's output, so
+the executed notebook itself carries the evidence; the press reads it from there and
+defines ``\\val{name}`` and ``\\verified{name}`` for LaTeX.
+"""
+
+import math
+import platform
+import re
+import subprocess
+from numbers import Integral, Real
+from pathlib import Path
+
+from IPython.display import display
+
+RECORD_MIME = "application/vnd.homework.record+json"
+CLAIM_MIME = "application/vnd.homework.claim+json"
+STAMP_MIME = "application/vnd.homework.stamp+json"
+
+_NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+
+
+def record(name: str, value: float | int | str, text: str | None = None) -> None:
+    """Record a number for the answers: ``record("rnn2d/parameters", 2_304)``.
+
+    ``text`` is how it reads in print; by default integers get thousands separators and
+    other numbers four significant digits.
+
+    Raises ValueError for a name that is not ``topic/slug`` or a value that is not finite.
+    """
+    _check_name(name)
+    value = _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"record {name!r}: {value} is not a finite number")
+    text = text if text is not None else format_value(value)
+    _emit(RECORD_MIME, {"name": name, "value": value, "text": text}, f"{name} = {text}")
+
+
+def claim(name: str, holds: bool, evidence: str) -> bool:
+    """State whether a claim of the answers holds, and on what evidence; return ``holds``.
+
+    The press refuses to build a document in which a claim does not hold.
+    """
+    _check_name(name)
+    if not evidence.strip():
+        raise ValueError(f"claim {name!r}: say what was checked in `evidence`")
+    holds = bool(holds)
+    mark = "✓" if holds else "✗ DOES NOT HOLD"
+    content = {"name": name, "holds": holds, "evidence": evidence}
+    _emit(CLAIM_MIME, content, f"{mark} {name}: {evidence}")
+    return holds
+
+
+def stamp(*, profile: str, seed: int, data: str = "none", device: str = "cpu") -> None:
+    """Show how this run was made, so that a quick number can't pass for a real one.
+
+    ``data`` is the ``source`` of the data set that was loaded (see ``helpers.datasets``).
+    """
+    content = {"profile": profile, "seed": seed, "data": data, "device": device}
+    content |= versions() | {"commit": commit()}
+    line = " · ".join(f"{key} {value}" for key, value in content.items())
+    _emit(STAMP_MIME, content, line)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter and of the numerical libraries in use."""
+    import numpy
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str:
+    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+def format_value(value: float | int | str | bool) -> str:
+    """A number as it reads in print: ``12,345`` or ``0.1235``."""
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}"
+
+
+def _plain(value):
+    """NumPy and torch scalars as plain Python numbers."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise ValueError(f"cannot record a {type(value).__name__}: give a number or a string")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not of the form topic/slug (a–z, 0–9, hyphens)")
+
+
+def _emit(mime: str, content: dict, plain: str) -> None:
+    display({mime: content, "text/plain": plain}, raw=True)
