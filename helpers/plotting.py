@@ -14,7 +14,7 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
-SOURCE_MIME = "text/x-python"
+from . import mime
 
 # Okabe & Ito (2008), "Color Universal Design".
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLOURS = (
@@ -85,7 +85,7 @@ def show_source(*definitions: Callable) -> None:
     from pygments.lexers import PythonLexer
 
     html = highlight(source, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))
-    display({SOURCE_MIME: source, "text/html": html, "text/plain": source}, raw=True)
+    display({mime.SOURCE: source, "text/html": html, "text/plain": source}, raw=True)
 
 
 def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd.DataFrame:

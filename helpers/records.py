@@ -10,14 +10,13 @@ import math
 import platform
 import re
 import subprocess
+from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
 
 from IPython.display import display
 
-RECORD_MIME = "application/vnd.homework.record+json"
-CLAIM_MIME = "application/vnd.homework.claim+json"
-STAMP_MIME = "application/vnd.homework.stamp+json"
+from . import mime
 
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
@@ -35,7 +34,7 @@ def record(name: str, value: float | int | str, text: str | None = None) -> None
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"record {name!r}: {value} is not a finite number")
     text = text if text is not None else format_value(value)
-    _emit(RECORD_MIME, {"name": name, "value": value, "text": text}, f"{name} = {text}")
+    _emit(mime.RECORD, {"name": name, "value": value, "text": text}, f"{name} = {text}")
 
 
 def claim(name: str, holds: bool, evidence: str) -> bool:
@@ -49,7 +48,7 @@ def claim(name: str, holds: bool, evidence: str) -> bool:
     holds = bool(holds)
     mark = "✓" if holds else "✗ DOES NOT HOLD"
     content = {"name": name, "holds": holds, "evidence": evidence}
-    _emit(CLAIM_MIME, content, f"{mark} {name}: {evidence}")
+    _emit(mime.CLAIM, content, f"{mark} {name}: {evidence}")
     return holds
 
 
@@ -61,19 +60,13 @@ def stamp(*, profile: str, seed: int, data: str = "none", device: str = "cpu") -
     content = {"profile": profile, "seed": seed, "data": data, "device": device}
     content |= versions() | {"commit": commit()}
     line = " · ".join(f"{key} {value}" for key, value in content.items())
-    _emit(STAMP_MIME, content, line)
+    _emit(mime.STAMP, content, line)
 
 
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the numerical libraries in use."""
-    import numpy
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "torch": torch.__version__,
-    }
+    packages = {name: version(name) for name in ("numpy", "torch")}
+    return {"python": platform.python_version()} | packages
 
 
 def commit() -> str:
@@ -113,5 +106,5 @@ def _check_name(name: str) -> None:
         raise ValueError(f"{name!r} is not of the form topic/slug (a–z, 0–9, hyphens)")
 
 
-def _emit(mime: str, content: dict, plain: str) -> None:
-    display({mime: content, "text/plain": plain}, raw=True)
+def _emit(mime_type: str, content: dict, plain: str) -> None:
+    display({mime_type: content, "text/plain": plain}, raw=True)

@@ -1,0 +1,165 @@
+"""Run a notebook: papermill, a fresh kernel, one process."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from .errors import UserError
+from .notebook import (
+    ROOT,
+    code_cells,
+    helper_modules,
+    identity,
+    read_notebook,
+    write_atomically,
+    write_notebook,
+)
+from .parameters import Value, choose, read_parameters
+from .text import plain
+
+MARK = "homework"  # the key of our metadata in an executed notebook
+
+
+def execute(
+    source: Path,
+    target: Path,
+    *,
+    profile: str = "quick",
+    given: dict[str, str | Value] | None = None,
+    timeout: int = 600,
+) -> bool:
+    """Run ``source`` into ``target``; return whether a kernel was needed.
+
+    Where only prose has changed since ``target`` was made, the new prose is put around the
+    outputs that are there. ``timeout`` (seconds) bounds the whole notebook's every cell.
+    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
+
+    Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
+    """
+    notebook = read_notebook(source)
+    values = choose(read_parameters(notebook, source), given or {}, profile, source)
+    key = identity(notebook, values)
+    ran = not _reuse(notebook, target, key)
+    if ran:
+        target.unlink(missing_ok=True)
+        _run(source, target, values, key, profile, timeout)
+    _write_dependencies(notebook, target)
+    return ran
+
+
+def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
+    """Put the outputs of an earlier run with the same identity under the present prose."""
+    if not target.exists():
+        return False
+    earlier = read_notebook(target)
+    mark = earlier.metadata.get(MARK, {})
+    if mark.get("identity") != key:
+        return False
+    done = iter(code_cells(earlier))
+    cells = [next(done) if cell.cell_type == "code" else cell for cell in notebook.cells]
+    injected = [cell for cell in earlier.cells if "injected-parameters" in _tags(cell)]
+    place = next(i for i, cell in enumerate(cells) if "parameters" in _tags(cell))
+    earlier.cells = [*cells[: place + 1], *injected, *cells[place + 1 :]]
+    write_notebook(earlier, target)
+    return True
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def _run(
+    source: Path, target: Path, values: dict[str, Value], key: str, profile: str, timeout: int
+) -> None:
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    running = target.with_suffix(".running.ipynb")
+    with _private_folders():
+        try:
+            papermill.execute_notebook(
+                source,
+                running,
+                parameters=values or None,
+                cwd=source.parent,
+                kernel_name="python3",
+                progress_bar=False,
+                execution_timeout=timeout,
+                config=_kernel_config(),
+                shutdown_kernel="immediate",
+            )
+        except PapermillExecutionError as error:
+            problem = _describe(error)
+        except CellTimeoutError:
+            problem = f"a cell took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
+        except DeadKernelError:
+            problem = "its kernel died (out of memory? a smaller batch or limit helps)"
+        else:
+            problem = ""
+    if problem:
+        os.replace(running, failed)
+        raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
+    executed = read_notebook(running)
+    executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
+    running.unlink()
+    write_notebook(executed, target)
+
+
+def _kernel_config():
+    """Kernels over Unix sockets: no ports to collide, nothing listens on the network."""
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc"}})
+
+
+class _private_folders:
+    """Kernel files in a short-lived folder, and nobody's IPython start-up files.
+
+    A Unix socket's path may have about 100 characters, hence the folder under /tmp.
+    """
+
+    def __enter__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="hw-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        self.before = {name: os.environ.get(name) for name in self._settings()}
+        os.environ.update(self._settings())
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "JUPYTER_RUNTIME_DIR": self.folder,
+            "IPYTHONDIR": f"{self.folder}/ipython",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+
+    def __exit__(self, *exception: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _describe(error) -> str:
+    """The failing cell's source and its traceback, as papermill reports them."""
+    rule = "─" * 72
+    source = "\n".join(f"    {line}" for line in error.source.strip().splitlines())
+    traceback = plain("\n".join(error.traceback))
+    return f"{error.ename}: {error.evalue}\n{rule}\n{source}\n{rule}\n{traceback}"
+
+
+def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
+    """A Make rule that names the helper modules this run depends on."""
+    modules = [path.relative_to(ROOT).as_posix() for path in helper_modules(notebook)]
+    lines = [f"{target.as_posix()}: {' '.join(modules)}", *(f"{module}:" for module in modules)]
+    write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")

@@ -1,0 +1,131 @@
+"""Reading and writing notebooks: what is not a notebook is refused in one line."""
+
+import ast
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from .errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """The notebook at ``path``, valid in nbformat 4.
+
+    Raises UserError where there is no file, no JSON, no notebook or an old format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such notebook") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not a notebook") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a notebook: not JSON ({error})") from None
+    if not isinstance(content, dict) or content.get("nbformat") != 4:
+        raise UserError(
+            f"{path} is not a notebook of format 4: open it in JupyterLab and save it again"
+        )
+    try:
+        notebook = nbformat.reads(json.dumps(content), as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat and its back ends raise a dozen kinds
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a valid notebook: {first_line}") from None
+    return notebook
+
+
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write ``notebook`` to ``path`` whole or not at all."""
+    write_atomically(path, nbformat.writes(notebook) + "\n")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The notebook's own code cells, without the one that papermill injects."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in tags(cell)
+    ]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """A cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
+    """What a run's numbers depend on, as a hash: equal identity, equal run.
+
+    Code cells, parameters, the helper modules in use, the locked packages and the data
+    folder count; prose does not.
+    """
+    lock = root / "requirements.lock"
+    parts = [
+        [cell.source for cell in code_cells(notebook)],
+        sorted(parameters.items()),
+        [(str(path.relative_to(root)), _digest(path)) for path in helper_modules(notebook, root)],
+        _digest(lock) if lock.exists() else None,
+        os.environ.get("DATA_DIR", ""),
+    ]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
+    """The files of ``helpers`` that a notebook imports, directly or through one another."""
+    found: set[Path] = set()
+    waiting = [(cell.source, root) for cell in code_cells(notebook)]
+    while waiting:
+        source, package = waiting.pop()
+        for path in _imported(source, package, root) - found:
+            found.add(path)
+            waiting.append((path.read_text(encoding="utf-8"), path.parent))
+    return sorted(found)
+
+
+def _imported(source: str, package: Path, root: Path) -> set[Path]:
+    """Files of ``helpers`` named by the import statements of ``source``."""
+    names: set[str] = set()
+    for node in ast.walk(_parsed(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.relative_to(root) if node.level else Path()
+            for _ in range(node.level - 1):
+                base = base.parent
+            parts = [*base.parts, *filter(None, (node.module or "").split("."))]
+            names.add(".".join(parts))
+            names |= {".".join([*parts, alias.name]) for alias in node.names}
+    candidates = [root / name.replace(".", "/") for name in names if name.startswith("helpers")]
+    files = {path.with_suffix(".py") for path in candidates}
+    files |= {path / "__init__.py" for path in candidates}
+    return {path for path in files if path.is_file()}
+
+
+def _parsed(source: str) -> ast.Module:
+    """A cell's syntax tree; lines that only IPython reads (%magic, !shell) are left out."""
+    lines = ("" if line.lstrip().startswith(("%", "!")) else line for line in source.split("\n"))
+    try:
+        return ast.parse("\n".join(lines))
+    except SyntaxError:  # the run itself shows where
+        return ast.Module([], [])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,193 @@
+"""An executed notebook as the body of a LaTeX document, set by nbconvert with our template."""
+
+import base64
+import binascii
+import re
+import shutil
+from pathlib import Path
+
+from nbconvert.exporters import LatexExporter
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
+from pygments import format, lex
+from pygments.formatters import LatexFormatter
+from pygments.lexers import PythonLexer
+from pygments.style import Style
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
+
+from .. import mime
+from .errors import UserError
+from .markdown import harmless_math, to_latex
+from .notebook import read_notebook, write_atomically
+from .tables import html_tables
+from .text import escape, plain, prose
+from .widgets import final_text
+
+MAX_OUTPUT = 6000  # characters of text that one output may print on paper
+PICTURES = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
+
+
+class PrintStyle(Style):
+    """Colours that stay readable on paper and in grey."""
+
+    styles = {  # noqa: RUF012 (Pygments wants it so)
+        Keyword: "bold #0057A0",
+        Name.Decorator: "#0057A0",
+        Name.Function: "bold",
+        Name.Class: "bold",
+        Operator.Word: "bold #0057A0",
+        Number: "#7A4A00",
+        String: "#00654B",
+        Comment: "italic #666666",
+    }
+
+
+def render(executed: Path, target: Path) -> None:
+    """Write the LaTeX body of ``executed`` to ``target``, pictures to the folder beside it.
+
+    Raises UserError for an output that can be set neither as it is nor as text.
+    """
+    notebook = read_notebook(executed)
+    pictures = target.with_suffix("")
+    shutil.rmtree(pictures, ignore_errors=True)
+    exporter = LatexExporter(
+        template_name="homework",
+        extra_template_basedirs=[str(Path(__file__).parent / "templates")],
+        preprocessors=[Prose(), Code(), Outputs(pictures=pictures)],
+    )
+    body, _ = exporter.from_notebook_node(notebook)
+    write_atomically(target, body)
+
+
+class Prose(Preprocessor):
+    """Markdown cells to LaTeX, all of them in one run of pandoc."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
+        for cell, latex in zip(cells, to_latex([cell.source for cell in cells]), strict=True):
+            cell.metadata.latex = latex
+        return nb, resources
+
+
+class Code(Preprocessor):
+    """Code cells to highlighted, wrapped listings."""
+
+    def preprocess_cell(self, cell, resources, index):
+        if cell.cell_type == "code":
+            cell.metadata.latex = listing(cell.source, "nbcode")
+        return cell, resources
+
+
+class Outputs(Preprocessor):
+    """Each output to LaTeX by the best of its representations."""
+
+    def __init__(self, pictures: Path, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.pictures, self.count = pictures, 0
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        self.widgets = nb.metadata.get("widgets", {})
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(self, cell, resources, index):
+        if cell.cell_type == "code":
+            self.cell = f"cell {index + 1}"
+            cell.metadata.shown = [self._output(output) for output in _joined(cell.outputs)]
+        return cell, resources
+
+    def _output(self, output: NotebookNode) -> str:
+        if output.output_type == "stream":
+            return text_block(output.text)
+        if output.output_type == "error":
+            return text_block("\n".join(output.traceback), "nberror")
+        data, metadata = output.data, output.metadata
+        caption = metadata.get("caption", "")
+        if mime.CLAIM in data:
+            claim = data[mime.CLAIM]
+            mark = "holds" if claim["holds"] else "fails"
+            return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{prose(claim['evidence'])}}}"
+        if mime.RECORD in data:
+            return ""
+        if mime.STAMP in data:
+            return rf"\nbstamp{{{prose(str(data.get('text/plain', '')))}}}"
+        if mime.SOURCE in data:
+            return listing(data[mime.SOURCE], "nbsource")
+        for kind in PICTURES:
+            if kind in data:
+                return self._picture(data[kind], kind, caption, metadata.get("alt", ""))
+        return self._text(data, caption)
+
+    def _text(self, data: NotebookNode, caption: str) -> str:
+        """Tables, mathematics, Markdown and plain text, in this order."""
+        if "application/vnd.jupyter.widget-view+json" in data:
+            shown = final_text(data, self.widgets)
+            return text_block(shown) if shown else ""
+        if tables := html_tables(str(data.get("text/html", ""))):
+            set_caption = rf"\nbcaption{{table}}{{{prose(caption)}}}" if caption else ""
+            return "\n".join([rf"\begin{{nbtables}}{set_caption}", *tables, r"\end{nbtables}"])
+        if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
+            return latex
+        if "text/markdown" in data:
+            return to_latex([data["text/markdown"]], trusted=False)[0]
+        if "text/plain" in data:
+            return text_block(data["text/plain"])
+        if not data:
+            return ""
+        raise UserError(
+            f"{self.cell} shows {', '.join(data)}, which can't be printed: "
+            "display it as text, a table, or a Matplotlib figure"
+        )
+
+    def _picture(self, content: str, kind: str, caption: str, alt: str) -> str:
+        try:
+            data = base64.b64decode(content, validate=False)
+        except binascii.Error:
+            raise UserError(f"{self.cell} shows a picture that is not valid base64") from None
+        self.count += 1
+        path = self.pictures / f"figure-{self.count}{PICTURES[kind]}"
+        write_atomically(path, data)
+        name = f"{self.pictures.parent.name}/{self.pictures.name}/{path.name}"
+        return rf"\nbfigure{{{name}}}{{{prose(caption)}}}{{{prose(alt or caption)}}}"
+
+
+def listing(source: str, environment: str) -> str:
+    """Python ``source``, highlighted, in a fancyvrb environment that wraps long lines."""
+    tokens = lex(plain(source.strip("\n")).expandtabs(4), PythonLexer())
+    formatter = LatexFormatter(style=PrintStyle, envname=environment)
+    lines = format(tokens, formatter).splitlines()
+    inner = "\n".join(lines[1:-1])
+    return f"\\begin{{{environment}}}\n{inner}\n\\end{{{environment}}}"
+
+
+def highlight_macros() -> str:
+    """The definitions that ``listing``'s output uses."""
+    return LatexFormatter(style=PrintStyle).get_style_defs()
+
+
+def text_block(text: str, environment: str = "nboutput") -> str:
+    """Plain output, cleaned of terminal codes and cut at a page or so."""
+    text = plain(text).strip("\n")
+    if not text.strip():
+        return ""
+    if len(text) > MAX_OUTPUT:
+        left_out = len(text) - MAX_OUTPUT
+        text = f"{text[:MAX_OUTPUT]}\n[… {left_out:,} more characters are in the notebook]"
+    lines = (_escape_line(line) for line in text.expandtabs(8).split("\n"))
+    return f"\\begin{{{environment}}}\n" + "\n".join(lines) + f"\n\\end{{{environment}}}"
+
+
+def _escape_line(line: str) -> str:
+    return re.sub(r"[\\{}]", lambda match: escape(match[0]), line)
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs with consecutive pieces of one stream put together, so that \\r still works."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        stream = output.output_type == "stream"
+        if stream and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined

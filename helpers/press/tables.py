@@ -1,0 +1,103 @@
+"""HTML tables, as pandas and others display them, as LaTeX tables that fit the page."""
+
+import re
+from dataclasses import dataclass
+
+from bs4 import BeautifulSoup, Tag
+
+from .text import escape
+
+MAX_WIDTH = 110  # characters that fit across the page at the smallest size we set
+MAX_ROWS = 42  # rows that fit under one another on a page
+_NUMBER = re.compile(r"^[-+−±]?[\d,.\s]*\d[\d,.]*(?:[eE][-+]?\d+)?(?:\s*±\s*[\d.]+)?\s*[%×]?$")
+_ABSENT = {"", "-", "–", "—", "nan", "NaN", "None", "...", "…"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length, all text; the first ``head`` rows are column titles."""
+
+    rows: list[list[str]]
+    head: int
+    labels: int  # leading columns that label the rows
+
+    @property
+    def body(self) -> list[list[str]]:
+        return self.rows[self.head :]
+
+
+def html_tables(html: str) -> list[str]:
+    """LaTeX for each table in ``html``; an empty list if there is none."""
+    soup = BeautifulSoup(html, "html.parser")
+    found = [table for table in soup.find_all("table") if not table.find_parent("table")]
+    return [latex_table(read_table(table)) for table in found]
+
+
+def read_table(element: Tag) -> Table:
+    """An HTML table as a grid: spanning cells are filled with blanks."""
+    grid: dict[tuple[int, int], str] = {}
+    head = labels = 0
+    rows = element.find_all("tr")
+    for r, row in enumerate(rows):
+        cells, column = row.find_all(["th", "td"], recursive=False), 0
+        if cells and all(cell.name == "th" for cell in cells) and head == r:
+            head = r + 1
+        elif r >= head:
+            labels = max(labels, sum(cell.name == "th" for cell in cells))
+        for cell in cells:
+            while (r, column) in grid:
+                column += 1
+            down, across = _span(cell, "rowspan"), _span(cell, "colspan")
+            for i in range(min(down, len(rows) - r)):
+                for j in range(across):
+                    first = i == j == 0
+                    grid[r + i, column + j] = cell.get_text(" ", strip=True) if first else ""
+            column += across
+    width = 1 + max((column for _, column in grid), default=0)
+    table = [[grid.get((r, c), "") for c in range(width)] for r in range(len(rows))]
+    return Table([row for row in table if any(row)], min(head, len(table)), labels)
+
+
+def latex_table(table: Table) -> str:
+    """``table`` as one or several booktabs tables, none wider or longer than the page."""
+    parts = []
+    for columns in _column_blocks(table):
+        for start in range(0, max(1, len(table.body)), MAX_ROWS):
+            rows = table.rows[: table.head] + table.body[start : start + MAX_ROWS]
+            parts.append(_tabular([[row[c] for c in columns] for row in rows], table.head))
+    return "\n\n".join(parts)
+
+
+def _column_blocks(table: Table) -> list[list[int]]:
+    """Columns that fit side by side; the row labels are repeated in each block."""
+    widths = [max(len(row[c]) for row in table.rows) + 2 for c in range(len(table.rows[0]))]
+    labels = list(range(table.labels))
+    blocks, room = [list(labels)], MAX_WIDTH - sum(widths[: table.labels])
+    for column in range(table.labels, len(widths)):
+        if widths[column] > room and len(blocks[-1]) > len(labels):
+            blocks.append(list(labels))
+            room = MAX_WIDTH - sum(widths[: table.labels])
+        blocks[-1].append(column)
+        room -= widths[column]
+    return blocks
+
+
+def _tabular(rows: list[list[str]], head: int) -> str:
+    body = list(zip(*rows[head:], strict=True)) or [()] * len(rows[0])
+    columns = "".join("r" if _numeric(cells) else "l" for cells in body)
+    lines = [" & ".join(escape(cell) for cell in row) + r" \\" for row in rows]
+    titles, values = lines[:head], lines[head:]
+    rule = [r"\midrule"] if titles else []
+    return "\n".join(
+        [rf"\begin{{nbtable}}{{{columns}}}", *titles, *rule, *values, r"\end{nbtable}"]
+    )
+
+
+def _numeric(cells: tuple[str, ...]) -> bool:
+    given = [cell for cell in cells if cell not in _ABSENT]
+    return bool(given) and all(_NUMBER.match(cell) for cell in given)
+
+
+def _span(cell: Tag, name: str) -> int:
+    value = str(cell.get(name, "1"))
+    return min(int(value), 1000) if value.isdigit() and int(value) > 0 else 1
