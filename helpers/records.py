@@ -37,8 +37,8 @@ def record(name: str, value: float | int | str, text: str | None = None) -> None
     _emit(mime.RECORD, {"name": name, "value": value, "text": text}, f"{name} = {text}")
 
 
-def claim(name: str, holds: bool, evidence: str) -> bool:
-    """State whether a claim of the answers holds, and on what evidence; return ``holds``.
+def claim(name: str, holds: bool, evidence: str) -> None:
+    """State whether a claim of the answers holds, and on what evidence.
 
     The press refuses to build a document in which a claim does not hold.
     """
@@ -49,7 +49,6 @@ def claim(name: str, holds: bool, evidence: str) -> bool:
     mark = "✓" if holds else "✗ DOES NOT HOLD"
     content = {"name": name, "holds": holds, "evidence": evidence}
     _emit(mime.CLAIM, content, f"{mark} {name}: {evidence}")
-    return holds
 
 
 def stamp(*, profile: str, seed: int, data: str = "none", device: str = "cpu") -> None:
