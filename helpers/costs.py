@@ -1,0 +1,106 @@
+"""What a computation costs: operations and live memory, counted exactly, and time, measured."""
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def operations(function: Callable, *arguments) -> int:
+    """Multiplications and additions in the matrix products of ``function(*arguments)``.
+
+    PyTorch's counter: 2abc for a product (a × b)(b × c). It does not count element-wise work,
+    products of a matrix and a vector, or what happens inside fused attention on the CPU.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        function(*arguments)
+    return counter.get_total_flops()
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors alive at once, other than those that were there before.
+
+    ``peak`` is the most bytes alive at once; ``largest`` the most in a single tensor. Sees
+    every tensor that an operation returns, each storage once however many views it has;
+    not the scratch memory inside one fused kernel.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = self.largest = 0
+        self._storages = {}  # by address, for as long as the storage lives
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        for tensor in _tensors((args, kwargs)):
+            self._enter(tensor.untyped_storage(), counted=False)
+        result = operation(*args, **(kwargs or {}))
+        for tensor in _tensors(result):
+            self._enter(tensor.untyped_storage(), counted=True)
+        return result
+
+    def _enter(self, storage: torch.UntypedStorage, counted: bool) -> None:
+        key = storage._cdata
+        if key in self._storages:
+            return
+        size = storage.nbytes() if counted else 0
+        self._storages[key] = weakref.finalize(storage, self._leave, key, size)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.largest = max(self.largest, size)
+
+    def _leave(self, key: int, size: int) -> None:
+        del self._storages[key]
+        self.live -= size
+
+
+def memory(function: Callable, *arguments) -> LiveBytes:
+    """``peak`` and ``largest`` bytes of what ``function(*arguments)`` allocates, its result too."""
+    with torch.no_grad(), LiveBytes() as counter:
+        function(*arguments)
+    return counter
+
+
+def seconds(function: Callable, *arguments, repeats: int = 5, at_least: float = 0.02) -> float:
+    """The shortest of several runs, after one to warm up: other work only ever adds time.
+
+    Runs ``repeats`` times, and on until the runs have taken ``at_least`` seconds together.
+    """
+    times = []
+    with torch.no_grad():
+        function(*arguments)
+        while len(times) < repeats or sum(times) < at_least:
+            start = time.perf_counter()
+            function(*arguments)
+            times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The p in cost ∝ sizeᵖ: slope of the least-squares line through the logarithms."""
+    x, y = ([math.log(value) for value in values] for values in (sizes, costs))
+    mean = sum(x) / len(x)
+    return sum((a - mean) * b for a, b in zip(x, y, strict=True)) / sum((a - mean) ** 2 for a in x)
+
+
+def crossover(sizes: Sequence[float], cheap: Sequence[float], dear: Sequence[float]) -> float:
+    """The size from which on ``cheap`` costs less than ``dear``, interpolated in logarithms.
+
+    −∞ if ``cheap`` costs less at every size, ∞ if it does not at the last.
+    """
+    gap = [math.log(a / b) for a, b in zip(cheap, dear, strict=True)]
+    if gap[-1] >= 0:
+        return math.inf
+    after = len(gap) - next((i for i, g in enumerate(reversed(gap)) if g >= 0), len(gap))
+    if after == 0:
+        return -math.inf
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return sizes[after - 1] * (sizes[after] / sizes[after - 1]) ** share
+
+
+def _tensors(tree) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
