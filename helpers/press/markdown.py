@@ -99,18 +99,19 @@ def _balanced(formula: str) -> bool:
 
 
 _STRUCTURE = """
-frac dfrac tfrac cfrac sqrt left right middle big Big bigg Bigg bigl bigr Bigl Bigr text mathrm mathbf
-mathit mathcal mathbb mathsf operatorname begin end overline underline hat bar tilde vec dot ddot
-quad qquad limits nolimits binom sum prod int iint iiint oint lim max min sup inf log ln exp sin cos
-tan sec csc cot arcsin arccos arctan sinh cosh tanh coth det gcd arg deg dim hom ker Pr to le ge ne
-displaystyle textstyle substack stackrel overset underset overbrace underbrace cdots ldots dots vdots
-ddots lvert rvert lVert rVert langle rangle lfloor rfloor lceil rceil not mid pmod bmod pm mp times
-boldsymbol symbf mathop hfill phantom backslash land lor lnot iff implies gets forall exists prime
-rightarrow leftarrow Rightarrow Leftarrow infty partial nabla cdot ast star circ bullet approx equiv
-alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi
-rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma
-Upsilon Phi Psi Omega in notin subset subseteq cup cap setminus emptyset leq geq neq ll gg sim simeq
-propto perp parallel top bot ell hbar Re Im aleph colon
+frac dfrac tfrac cfrac sqrt left right middle big Big bigg Bigg bigl bigr Bigl Bigr text mathrm
+mathbf mathit mathcal mathbb mathsf operatorname begin end overline underline hat bar tilde vec
+dot ddot quad qquad limits nolimits binom sum prod int iint iiint oint lim max min sup inf log
+ln exp sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh coth det gcd arg deg dim hom
+ker Pr to le ge ne displaystyle textstyle substack stackrel overset underset overbrace
+underbrace cdots ldots dots vdots ddots lvert rvert lVert rVert langle rangle lfloor rfloor
+lceil rceil not mid pmod bmod pm mp times boldsymbol symbf mathop hfill phantom backslash land
+lor lnot iff implies gets forall exists prime rightarrow leftarrow Rightarrow Leftarrow infty
+partial nabla cdot ast star circ bullet approx equiv alpha beta gamma delta epsilon varepsilon
+zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho varrho sigma varsigma tau
+upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega in
+notin subset subseteq cup cap setminus emptyset leq geq neq ll gg sim simeq propto perp parallel
+top bot ell hbar Re Im aleph colon
 """
 
 

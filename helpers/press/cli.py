@@ -1,0 +1,93 @@
+"""The command ``homework``: what Make calls, and what a person may call directly."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import UserError
+
+BUILD = Path("build")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake is one line on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except UserError as error:
+        print(f"homework: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("homework: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="homework", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    execute = commands.add_parser("execute", help="run a notebook")
+    execute.add_argument("notebook", type=Path)
+    execute.add_argument("target", type=Path)
+    execute.add_argument("--profile", default="quick", choices=["quick", "full"])
+    execute.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    execute.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
+    execute.set_defaults(run=_execute)
+
+    render = commands.add_parser("render", help="turn an executed notebook into LaTeX")
+    render.add_argument("executed", type=Path)
+    render.add_argument("target", type=Path)
+    render.set_defaults(run=_render)
+
+    typeset = commands.add_parser("typeset", help="set an edition as one PDF")
+    typeset.add_argument("edition", type=Path, help="solutions_latex/<edition>.tex")
+    typeset.add_argument("target", type=Path)
+    typeset.add_argument("--work", type=Path, required=True)
+    typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
+    typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
+    typeset.set_defaults(run=_typeset)
+    return parser
+
+
+def _execute(options: argparse.Namespace) -> None:
+    from .execute import execute
+
+    name = options.notebook.stem
+    ran = execute(
+        options.notebook,
+        options.target,
+        profile=options.profile,
+        given=dict(options.p),
+        timeout=options.timeout,
+    )
+    print(f"{name}: {'executed' if ran else 'code unchanged, new prose put around its outputs'}")
+
+
+def _render(options: argparse.Namespace) -> None:
+    from .render import render
+
+    render(options.executed, options.target)
+
+
+def _typeset(options: argparse.Namespace) -> None:
+    from .typeset import read_student, typeset
+
+    given = {"name": os.environ.get("NAME", ""), "netid": os.environ.get("NETID", "")}
+    student = read_student(Path("student.toml"), given)
+    warnings = typeset(
+        options.edition,
+        options.work,
+        options.target,
+        student=student,
+        profile=options.profile,
+        limit=options.limit,
+    )
+    for warning in warnings:
+        print(f"homework: warning: {warning}", file=sys.stderr)
+    print(f"{options.target} is ready, {options.target.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

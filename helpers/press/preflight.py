@@ -1,0 +1,144 @@
+"""The last look before a PDF is handed out."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+from pypdf import PdfReader
+from pypdf.generic import IndirectObject
+
+from .edition import Edition
+from .notebook import read_notebook, tags
+
+MAX_OVERFULL = 5.0  # points that a line may stand out into the margin
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a document; a fatal one stops the build."""
+
+    text: str
+    fatal: bool = True
+
+
+def check(work: Path, edition: Edition, executed: list[Path], limit: float) -> list[Finding]:
+    """All findings on the edition that was set in ``work``; ``limit`` in MB."""
+    log = (work / f"{edition.name}.log").read_text(encoding="utf-8", errors="replace")
+    pdf = work / f"{edition.name}.pdf"
+    findings = [*check_log(log), *check_pages(page_map(work, edition))]
+    for path in executed:
+        findings += check_notebook(read_notebook(path), path.stem)
+    return [*findings, *check_pdf(pdf, limit)]
+
+
+def check_log(log: str) -> list[Finding]:
+    """Missing glyphs, boxes that stand out, and references to nothing."""
+    findings = []
+    missing = re.findall(
+        r"Missing character: There is no (.+?) (?:\(U\+\w+\) )?in font ([^!]*)", log
+    )
+    for character, font in dict.fromkeys(missing):
+        findings.append(Finding(f"glyph {character} is missing in the font {font}"))
+    for points, place in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)(.*)", log):
+        if float(points) > MAX_OVERFULL:
+            findings.append(Finding(f"a line is {points} pt too wide{place} ({_near(log, place)})"))
+    for name in re.findall(r"(?:Reference|Hyper reference) `([^']*)' .*undefined", log):
+        findings.append(Finding(f"a reference to {name!r} leads nowhere"))
+    return findings
+
+
+def check_notebook(notebook: NotebookNode, name: str) -> list[Finding]:
+    """Cells that failed, were not run, or were run out of order."""
+    findings = []
+    counts = []
+    for i, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        if cell.execution_count is None:
+            findings.append(Finding(f"{name}: cell {i} was not run"))
+        else:
+            counts.append(cell.execution_count)
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        if failed and "raises-exception" not in tags(cell):
+            findings.append(Finding(f"{name}: cell {i} failed"))
+    if counts != sorted(set(counts)):
+        findings.append(Finding(f"{name}: cells were run out of order"))
+    return findings
+
+
+def check_pages(pages: dict) -> list[Finding]:
+    """A question without pages."""
+    return [
+        Finding(f"question {question['number']} ({question['title']}) has no pages")
+        for question in pages["questions"]
+        if not question["first"]
+    ]
+
+
+def check_pdf(path: Path, limit: float) -> list[Finding]:
+    """Size, and fonts that are not embedded."""
+    findings = []
+    size = path.stat().st_size / 1e6
+    if size > limit:
+        findings.append(Finding(f"{path.name} has {size:.1f} MB; the limit is {limit:g} MB"))
+    for font in sorted(unembedded_fonts(PdfReader(path))):
+        findings.append(Finding(f"the font {font} is not embedded"))
+    return findings
+
+
+def page_map(work: Path, edition: Edition) -> dict:
+    """First and last page of each question, read from LaTeX's .aux file."""
+    aux = (work / f"{edition.name}.aux").read_text(encoding="utf-8", errors="replace")
+    pages = {name: int(page) for name, page in re.findall(
+        r"\\newlabel\{([^{}]+)\}\{\{[^{}]*\}\{(\d+)\}", aux)}  # fmt: skip
+    questions = [
+        {
+            "number": question.number,
+            "title": question.title,
+            "points": question.points,
+            "first": pages.get(f"q{question.number}.first", 0),
+            "last": pages.get(f"q{question.number}.last", 0),
+        }
+        for question in edition.questions
+    ]
+    return {"edition": edition.name, "questions": questions}
+
+
+def unembedded_fonts(reader: PdfReader) -> set[str]:
+    """Names of the fonts whose outlines the file does not hold, in pages and in figures."""
+    missing: set[str] = set()
+    seen: set[int] = set()
+
+    def visit(resources) -> None:
+        resources = _resolve(resources) or {}
+        for reference in (_resolve(resources.get("/Font")) or {}).values():
+            font = _resolve(reference)
+            for part in [*(_resolve(font.get("/DescendantFonts")) or []), font]:
+                part = _resolve(part)
+                descriptor = _resolve(part.get("/FontDescriptor"))
+                if part.get("/Subtype") in ("/Type0", "/Type3"):
+                    continue
+                if not descriptor or not any(f"/FontFile{n}" in descriptor for n in ("", 2, 3)):
+                    missing.add(str(part.get("/BaseFont", "without a name")))
+        for reference in (_resolve(resources.get("/XObject")) or {}).values():
+            if isinstance(reference, IndirectObject) and reference.idnum in seen:
+                continue
+            if isinstance(reference, IndirectObject):
+                seen.add(reference.idnum)
+            visit(_resolve(reference).get("/Resources"))
+
+    for page in reader.pages:
+        visit(page.get("/Resources"))
+    return missing
+
+
+def _resolve(item):
+    return item.get_object() if isinstance(item, IndirectObject) else item
+
+
+def _near(log: str, place: str) -> str:
+    """The file that TeX was reading when it reported ``place``."""
+    before = log.split(place)[0] if place else log
+    files = re.findall(r"\((?:\./)?((?:answers|notebooks)/[\w.-]+\.tex)", before)
+    return files[-1] if files else "in the document"

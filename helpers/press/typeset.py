@@ -1,0 +1,154 @@
+"""One edition to one PDF: values, claims and the student's details go in, latexmk sets it."""
+
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+from .edition import Edition, read_edition
+from .errors import UserError
+from .evidence import Evidence, check_answers, gather
+from .glyphs import BUNDLED_FONTS, glyph_macros
+from .notebook import read_notebook, write_atomically
+from .preflight import check, page_map
+from .render import highlight_macros
+from .text import escape, prose
+
+STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
+
+
+def typeset(
+    source: Path, work: Path, target: Path, *, student: dict[str, str], profile: str, limit: float
+) -> list[str]:
+    """Set the edition ``source`` in the folder ``work`` and publish it as ``target``.
+
+    ``work`` holds ``executed/`` and ``notebooks/`` (the rendered bodies); ``limit`` is the
+    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns the
+    preflight's warnings. Raises UserError for whatever keeps the document from being right.
+    """
+    edition = read_edition(source)
+    executed = [work / "executed" / f"{name}.ipynb" for name in edition.notebooks]
+    executed = [path for path in executed if path.exists()]
+    evidence = gather(executed)
+    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+    check_answers(answers, evidence)
+    _lay_out(source, work, answers)
+    macros = _settings(student, profile, evidence, executed)
+    texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
+    bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
+    texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
+    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())} | texts
+    texts["a claim's evidence or a value"] = macros
+    write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
+    run_latex(work, edition.name, _epoch(executed))
+    findings = check(work, edition, executed, limit)
+    errors = [finding.text for finding in findings if finding.fatal]
+    if errors:
+        raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
+    _publish(work, target, edition)
+    return [finding.text for finding in findings]
+
+
+def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:
+    """The student's details: ``student.toml``, overridden by what was ``given``.
+
+    Raises UserError for a file that is not TOML or has an unknown key.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: {error}; write a line as name = "Ada Lovelace"') from None
+    for key in content:
+        if key not in STUDENT_KEYS:
+            raise UserError(f"{path}: unknown key {key!r}; it has {', '.join(STUDENT_KEYS)}")
+    student = {}
+    for key in STUDENT_KEYS:
+        value = given.get(key) or content.get(key, "")
+        value = ", ".join(value) if isinstance(value, list) else value
+        if not isinstance(value, str):
+            raise UserError(f'{path}: {key} must be text in quotes, such as "none"')
+        student[key] = value.strip()
+    return student
+
+
+def _lay_out(source: Path, work: Path, answers: list[Path]) -> None:
+    """Everything TeX may read, in one folder, so that it needs to look nowhere else."""
+    for folder, files in (("answers", answers), ("fonts", BUNDLED_FONTS)):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+        for path in files:
+            shutil.copyfile(path, work / folder / path.name)
+    for path in (source, source.with_name("homework.cls")):
+        shutil.copyfile(path, work / path.name)
+    write_atomically(work / "highlight.tex", highlight_macros())
+
+
+def _settings(
+    student: dict[str, str], profile: str, evidence: Evidence, executed: list[Path]
+) -> str:
+    """What the press knows, as macros of the class."""
+    absent = r"\emph{not given}"
+    lines = [
+        rf"\student{{{prose(student['name']) or absent}}}",
+        rf"\netid{{{prose(student['netid']) or absent}}}",
+        rf"\collaborators{{{prose(student['collaborators']) or absent}}}",
+        rf"\tools{{{prose(student['tools']) or absent}}}",
+        rf"\profile{{{profile}}}",
+    ]
+    lines += [rf"\defvalue{{{name}}}{{{prose(text)}}}" for name, text in evidence.values.items()]
+    lines += [rf"\defclaim{{{name}}}" for name in evidence.claims]
+    entries = []
+    for path in executed:
+        claims = [claim for claim in evidence.claims.values() if claim.notebook == path.stem]
+        entries += [rf"\claimgroup{{{escape(path.stem)}}}"] if claims else []
+        entries += [rf"\claimline{{{claim.name}}}{{{prose(claim.evidence)}}}" for claim in claims]
+    if entries:
+        lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
+    return "\n".join(lines) + "\n"
+
+
+def run_latex(work: Path, name: str, epoch: int) -> None:
+    """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell, no reading elsewhere.
+
+    Raises UserError with TeX's own first error.
+    """
+    if not shutil.which("latexmk") or not shutil.which("xelatex"):
+        raise UserError("TeX is not installed: run `make tex`")
+    settings = {
+        "openin_any": "p",  # nothing outside this folder and TeX's own trees
+        "openout_any": "p",
+        "shell_escape": "f",
+        "max_print_line": "10000",
+        "SOURCE_DATE_EPOCH": str(epoch),
+        "FORCE_SOURCE_DATE": "1",
+        "TZ": "UTC",
+        "LC_ALL": "C",
+    }
+    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-halt-on-error"]
+    command += ["-latexoption=-no-shell-escape", "-quiet", f"{name}.tex"]
+    run = subprocess.run(
+        command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
+    )
+    if run.returncode:
+        log = work / f"{name}.log"
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        message = re.search(r"^! (.*(?:\n(?!l\.\d).*){0,3}\n?l\.\d+.*)", text, re.M)
+        detail = message[1] if message else run.stderr.decode(errors="replace")[-400:]
+        raise UserError(f"XeLaTeX stopped: {detail.strip()}\nThe whole log: {log}")
+
+
+def _epoch(executed: list[Path]) -> int:
+    """When the newest notebook ran, so that the same notebooks give the same bytes."""
+    ends = [read_notebook(path).metadata.get("papermill", {}).get("end_time") for path in executed]
+    times = [datetime.datetime.fromisoformat(end).timestamp() for end in ends if end]
+    return int(max(times, default=315532800))
+
+
+def _publish(work: Path, target: Path, edition: Edition) -> None:
+    """Page map first, PDF last: who sees the PDF sees its page map, too."""
+    pages = page_map(work, edition)
+    write_atomically(target.with_suffix(".pages.json"), json.dumps(pages, indent=2) + "\n")
+    write_atomically(target, (work / f"{edition.name}.pdf").read_bytes())
