@@ -1,39 +1,39 @@
-"""Data to compute on when a real data set is out of reach: small, offline, deterministic.
+"""Data to compute on where a real data set is out of reach: small, offline, deterministic.
 
-A stand-in lets every notebook run anywhere; its numbers say nothing about the real data.
+A stand-in lets every notebook run anywhere. Its numbers say nothing about the real data.
 """
 
+import random
 import re
-import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-REVIEWS = 2_000  # generated reviews in each split
 TRAINING_SHARE = 0.8  # of the digits of each class
+REVIEWS = 2_000  # generated reviews in each split, half of them positive
+DENIED = 0.2  # share of opinions that say the opposite by a negation
+CORPUS_BYTES = 10_000_000  # of docstrings at most
+# Large packages that explain themselves in whole sentences; the standard library follows.
 CORPUS_PACKAGES = (
-    "numpy",
+    "sympy",
     "scipy",
     "sklearn",
-    "pandas",
-    "sympy",
-    "matplotlib",
     "networkx",
+    "pandas",
+    "numpy",
+    "matplotlib",
     "torch",
 )
-CORPUS_BYTES = 20_000_000
-
-_DOCSTRING = re.compile(r'[rR]?"""(.*?)"""', re.DOTALL)
-_EXAMPLE = re.compile(r"^\s*(>>>|\.\.\.|\.\. |:).*$", re.MULTILINE)
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scikit-learn's handwritten digits, scaled from 8×8 to 28×28.
+    """Scikit-learn's 1,797 handwritten digits, scaled from 8×8 to 28×28.
 
-    Returns images, uint8 (N, 28, 28) with ink bright on black as in Fashion-MNIST, and
-    labels, int64 (N,). The first 80 % of each class train; the rest, by other writers, test.
+    Returns images, uint8 (N, 28, 28), ink bright on black as in Fashion-MNIST, and labels,
+    int64 (N,). The first 80 % of each class are for training, the rest for the test: the
+    file goes from writer to writer, so that few writers are in both.
     """
     import torch
     from sklearn.datasets import load_digits
@@ -44,158 +44,120 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
         rows = np.flatnonzero(labels == label)
         training[rows[: round(TRAINING_SHARE * len(rows))]] = True
     rows = np.flatnonzero(training if split == "train" else ~training)
-    grey = torch.from_numpy(small[rows]).reshape(-1, 1, 8, 8) / 16  # (N, 1, 8, 8) in [0, 1]
+    grey = torch.from_numpy(small[rows]).reshape(-1, 1, 8, 8) / 16  # (N, 1, 8, 8), 0 to 1
     large = torch.nn.functional.interpolate(grey, size=(28, 28), mode="bilinear")
-    images = (large.squeeze(1) * 255).round().to(torch.uint8)  # (N, 28, 28)
+    images = (255 * large.squeeze(1)).round().to(torch.uint8)  # (N, 28, 28)
     return images.numpy(), labels[rows].astype(np.int64)
 
 
-_THINGS = [
-    "the acting",
-    "the script",
-    "the plot",
-    "the ending",
-    "the dialogue",
-    "the camera work",
-    "the music",
-    "the direction",
-    "the pacing",
-    "the supporting cast",
-    "the opening scene",
-    "the humour",
-    "the editing",
-    "the main character",
-    "the villain",
-    "the love story",
-    "the second half",
-    "the set design",
-]
-_PRAISE = [
-    "wonderful",
-    "moving",
-    "brilliant",
-    "fresh",
-    "gripping",
-    "clever",
-    "charming",
-    "honest",
-    "superb",
-    "touching",
-    "beautiful",
-    "memorable",
-    "sharp",
-    "delightful",
-    "convincing",
-    "a joy to watch",
-]
-_BLAME = [
-    "dull",
-    "awful",
-    "wooden",
-    "tedious",
-    "clumsy",
-    "predictable",
-    "lazy",
-    "silly",
-    "unbearable",
-    "shallow",
-    "forgettable",
-    "annoying",
-    "confused",
-    "lifeless",
-    "unconvincing",
-    "a waste of time",
-]
-_NEUTRAL = [
-    "I saw this with my {friend} on a {day}.",
-    "It runs for about {number} minutes.",
-    "The story is set in {place}.",
-    "I had read the book {number} years ago.",
-    "My {friend} chose it.",
-    "It came out on a {day} and I went to {place} to see it.",
-]
-_OPINIONS = [
-    "{thing} was {word}.",
-    "I found {thing} {word}.",
-    "Honestly, {thing} is {word}.",
-    "If you ask me, {thing} was {word} from start to finish.",
-    "{thing} is {word}, and it shows.",
-    "I thought that {thing} was quite {word}.",
-    "What stays with me is that {thing} was {word}.",
-]
-_DENIALS = ["{thing} was not {word} at all.", "I never found {thing} {word}."]
-_FRIENDS = ["sister", "brother", "wife", "husband", "neighbour", "flatmate", "mother", "class"]
-_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_PLACES = ["Paris", "Chicago", "a small town", "the desert", "Tokyo", "an old hotel", "the suburbs"]
+_GRAMMAR = {
+    "thing": (
+        "the acting / the script / the plot / the ending / the dialogue / the camera work / "
+        "the music / the direction / the pacing / the supporting cast / the opening scene / "
+        "the humour / the editing / the main character / the villain / the love story / "
+        "the second half / the set design"
+    ),
+    "praise": (
+        "wonderful / moving / brilliant / fresh / gripping / clever / charming / honest / superb / "
+        "touching / beautiful / memorable / sharp / delightful / convincing / a joy to watch"
+    ),
+    "blame": (
+        "dull / awful / wooden / tedious / clumsy / predictable / lazy / silly / unbearable / "
+        "shallow / forgettable / annoying / confused / lifeless / unconvincing / a waste of time"
+    ),
+    "opinion": (
+        "{thing} was {word}. / I found {thing} {word}. / Honestly, {thing} is {word}. / "
+        "If you ask me, {thing} was {word} from start to finish. / {thing} is {word}, and it shows. / "
+        "I thought {thing} quite {word}. / What stays with me is that {thing} was {word}."
+    ),
+    "denial": (
+        "{thing} was not {word} at all. / I never found {thing} {word}. / "
+        "Nobody could call {thing} {word}. / {thing} is anything but {word}."
+    ),
+    "aside": (
+        "I saw this with my {friend} on a {day}. / The story is set in {place}. / "
+        "My {friend} chose it. / It came out on a {day}, and I went to {place} to see it. / "
+        "I had read the book years ago. / There is a long scene in {place}."
+    ),
+    "friend": "sister / brother / wife / husband / neighbour / flatmate / mother / class",
+    "day": "Monday / Tuesday / Wednesday / Thursday / Friday / Saturday / Sunday",
+    "place": "Paris / Chicago / a small town / the desert / Tokyo / an old hotel / the suburbs",
+}
+_CHOICES = {name: choices.split(" / ") for name, choices in _GRAMMAR.items()}
 
 
 def reviews(split: str) -> tuple[list[str], np.ndarray]:
-    """Generated film reviews, half of them negative, sorted by label as IMDB's files are.
+    """Generated film reviews and their labels, int64 (N,), sorted by label as IMDB's files are.
 
-    A review holds five to nine opinions, most of them of its label and at least a fifth of
-    the other, some by negation ("not dull at all"), between neutral sentences: telling
-    them apart takes counting opinions, not spotting one word.
+    A review holds five to nine opinions. The smaller part of them speaks against its label,
+    and some speak by negation ("not dull at all"), so that it takes counting opinions, and
+    more than single words, to tell a positive review from a negative one.
     """
-    rng = np.random.default_rng([2011, split == "test"])
+    rng = random.Random(f"reviews for {split}")
     labels = np.repeat([0, 1], REVIEWS // 2)
-    return [_review(rng, bool(label)) for label in labels], labels.astype(np.int64)
+    return [_review(rng, positive=label == 1) for label in labels], labels
 
 
-def _review(rng: np.random.Generator, positive: bool) -> str:
-    opinions = int(rng.integers(5, 10))
-    against = int(rng.integers(1, (opinions - 1) // 2 + 1))  # fewer than half
-    sentences = [_opinion(rng, positive) for _ in range(opinions - against)]
-    sentences += [_opinion(rng, not positive) for _ in range(against)]
-    for _ in range(int(rng.integers(1, 4))):
-        sentences.append(
-            str(rng.choice(_NEUTRAL)).format(
-                friend=rng.choice(_FRIENDS),
-                day=rng.choice(_DAYS),
-                place=rng.choice(_PLACES),
-                number=rng.integers(2, 200),
-            )
-        )
-    return " ".join(sentences[i] for i in rng.permutation(len(sentences)))
+def _review(rng: random.Random, *, positive: bool) -> str:
+    opinions = rng.randint(5, 9)
+    against = rng.randint(1, (opinions - 1) // 2)
+    sentences = [_opinion(rng, positive=positive) for _ in range(opinions - against)]
+    sentences += [_opinion(rng, positive=not positive) for _ in range(against)]
+    sentences += [_expand(rng, "aside") for _ in range(rng.randint(1, 3))]
+    rng.shuffle(sentences)
+    return " ".join(sentences)
 
 
-def _opinion(rng: np.random.Generator, positive: bool) -> str:
-    denied = rng.random() < 0.2
-    words = _PRAISE if positive != denied else _BLAME
-    sentence = str(rng.choice(_DENIALS if denied else _OPINIONS))
-    sentence = sentence.format(thing=rng.choice(_THINGS), word=rng.choice(words))
-    return sentence[0].upper() + sentence[1:]
+def _opinion(rng: random.Random, *, positive: bool) -> str:
+    denied = rng.random() < DENIED
+    word = _expand(rng, "praise" if positive != denied else "blame")
+    return _expand(rng, "denial" if denied else "opinion", word=word)
 
 
-def docstrings(limit: int | None = None) -> str:
-    """Docstrings of installed packages, cleaned as text8 is: a–z and single spaces.
+def _expand(rng: random.Random, symbol: str, **given: str) -> str:
+    """One of the symbol's sentences or words, with its {symbols} expanded in turn."""
+    text = rng.choice(_CHOICES[symbol])
+    for inner in re.findall(r"{(\w+)}", text):
+        text = text.replace(f"{{{inner}}}", given.get(inner) or _expand(rng, inner))
+    return text[0].upper() + text[1:] if text.endswith(".") else text
 
-    Reads sources as text, imports nothing. ``limit`` bounds the length in characters.
+
+_DOCSTRING = re.compile(rb'"""(.*?)"""', re.DOTALL)
+_EXAMPLE = re.compile(rb"^\s*>>>.*?(\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)  # with its output
+_MARKUP = re.compile(rb"^\s*(\.\. |:).*$", re.MULTILINE)  # directives and fields
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_BLANK_OTHERS = bytes(byte if byte in _LETTERS else 32 for byte in range(256))
+_DIGITS = (b"zero", b"one", b"two", b"three", b"four", b"five", b"six", b"seven", b"eight", b"nine")
+
+
+def docstrings(limit: int | None = None) -> bytes:
+    """Docstrings of installed packages, cleaned as text8 is: ``limit`` bytes and some more.
+
+    Fewer if the packages hold fewer, or than CORPUS_BYTES. The sources are read, not imported. The text depends on the packages' versions alone.
     """
     limit = CORPUS_BYTES if limit is None else min(limit, CORPUS_BYTES)
     pieces, length = [], 0
     for path in _sources():
-        source = path.read_text(encoding="utf-8", errors="ignore")
-        for match in _DOCSTRING.finditer(source):
-            piece = as_text8(_EXAMPLE.sub(" ", match[1]))
+        for docstring in _DOCSTRING.findall(path.read_bytes()):
+            piece = as_text8(_MARKUP.sub(b" ", _EXAMPLE.sub(b" ", docstring)))
             if len(piece) > 40:  # a sentence, not a label
                 pieces.append(piece)
                 length += len(piece) + 1
         if length > limit:
             break
-    return " ".join(pieces)
+    return b" ".join(pieces)
 
 
-def _sources():
-    """Python files that document: installed packages first, then the standard library."""
-    site = Path(sysconfig.get_path("purelib"))
+def as_text8(text: bytes) -> bytes:
+    """Lower-case words of a–z, one space apart, with digits spelled out (Mahoney's text8)."""
+    text = text.lower()
+    for digit, word in enumerate(_DIGITS):
+        text = text.replace(b"%d" % digit, b" %s " % word)
+    return b" ".join(text.translate(_BLANK_OTHERS).split())
+
+
+def _sources() -> Iterator[Path]:
+    site, library = (Path(sysconfig.get_path(name)) for name in ("purelib", "stdlib"))
     for package in CORPUS_PACKAGES:
-        for path in sorted((site / package).rglob("*.py")):
-            if "tests" not in path.parts:
-                yield path
-    yield from sorted(Path(sys.modules["os"].__file__).parent.glob("*.py"))
-
-
-def as_text8(text: str) -> str:
-    """Lower-case words of a–z one space apart, digits spelled out (Mahoney's text8)."""
-    text = re.sub(r"\d", lambda digit: f" {_DIGITS[int(digit[0])]} ", text.lower())
-    return " ".join(re.findall("[a-z]+", text))
+        yield from (p for p in sorted((site / package).rglob("*.py")) if "tests" not in p.parts)
+    yield from sorted(library.glob("*.py"))
