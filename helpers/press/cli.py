@@ -74,7 +74,7 @@ def _render(options: argparse.Namespace) -> None:
 def _typeset(options: argparse.Namespace) -> None:
     from .typeset import read_student, typeset
 
-    given = {"name": os.environ.get("NAME", ""), "netid": os.environ.get("NETID", "")}
+    given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
     student = read_student(Path("student.toml"), given)
     warnings = typeset(
         options.edition,

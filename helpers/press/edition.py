@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from .errors import UserError
@@ -50,7 +51,7 @@ def read_edition(path: Path) -> Edition:
     source = without_comments(path.read_text(encoding="utf-8"))
     questions = []
     starts = [match.start() for match in re.finditer(r"\\question\b", source)]
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(source)], strict=True), 1):
+    for number, (start, end) in enumerate(pairwise([*starts, len(source)]), 1):
         questions.append(_question(number, source[start:end], path))
     if not questions:
         raise UserError(f"{path} has no \\question[points=…, notebook=…]{{title}}")

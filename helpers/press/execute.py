@@ -84,7 +84,7 @@ def _run(
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     running = target.with_suffix(".running.ipynb")
-    with _private_folders():
+    with _private_folders() as folder:
         try:
             papermill.execute_notebook(
                 source,
@@ -94,7 +94,7 @@ def _run(
                 kernel_name="python3",
                 progress_bar=False,
                 execution_timeout=timeout,
-                config=_kernel_config(),
+                config=_kernel_config(folder),
                 shutdown_kernel="immediate",
             )
         except PapermillExecutionError as error:
@@ -103,10 +103,13 @@ def _run(
             problem = f"a cell took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
             problem = "its kernel died (out of memory? a smaller batch or limit helps)"
+        except RuntimeError as error:  # the kernel did not start
+            problem = str(error)
         else:
             problem = ""
     if problem:
-        os.replace(running, failed)
+        if running.exists():
+            os.replace(running, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
     executed = read_notebook(running)
     executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
@@ -114,11 +117,14 @@ def _run(
     write_notebook(executed, target)
 
 
-def _kernel_config():
-    """Kernels over Unix sockets: no ports to collide, nothing listens on the network."""
+def _kernel_config(folder: str):
+    """Kernels over Unix sockets: no ports to collide, nothing listens on the network.
+
+    Without ``ip``, Jupyter puts the sockets of all kernels at the same place.
+    """
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc"}})
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 class _private_folders:
@@ -127,10 +133,11 @@ class _private_folders:
     A Unix socket's path may have about 100 characters, hence the folder under /tmp.
     """
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> str:
         self.folder = tempfile.mkdtemp(prefix="hw-", dir="/tmp" if os.path.isdir("/tmp") else None)
         self.before = {name: os.environ.get(name) for name in self._settings()}
         os.environ.update(self._settings())
+        return self.folder
 
     def _settings(self) -> dict[str, str]:
         return {

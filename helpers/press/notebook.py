@@ -31,6 +31,7 @@ def read_notebook(path: Path) -> NotebookNode:
         raise UserError(
             f"{path} is not a notebook of format 4: open it in JupyterLab and save it again"
         )
+    _make_ids_unique(content)
     try:
         notebook = nbformat.reads(json.dumps(content), as_version=4)
         nbformat.validate(notebook)
@@ -38,6 +39,16 @@ def read_notebook(path: Path) -> NotebookNode:
         first_line = str(error).splitlines()[0]
         raise UserError(f"{path} is not a valid notebook: {first_line}") from None
     return notebook
+
+
+def _make_ids_unique(content: dict) -> None:
+    """Tell apart cells that were copied with their id, by hand or in a merge."""
+    seen: set[str] = set()
+    for i, cell in enumerate(content.get("cells") or []):
+        if isinstance(cell, dict) and "id" in cell:
+            if cell["id"] in seen:
+                cell["id"] = f"copy-{i}"
+            seen.add(cell["id"])
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

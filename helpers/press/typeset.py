@@ -135,8 +135,8 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
     if run.returncode:
         log = work / f"{name}.log"
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        message = re.search(r"^! (.*(?:\n(?!l\.\d).*){0,3}\n?l\.\d+.*)", text, re.M)
-        detail = message[1] if message else run.stderr.decode(errors="replace")[-400:]
+        message = re.search(r"^! (.*)(?:\n.*?)*?\n(l\.\d+.*)", text, re.M)
+        detail = f"{message[1]} ({message[2]})" if message else run.stderr.decode()[-400:]
         raise UserError(f"XeLaTeX stopped: {detail.strip()}\nThe whole log: {log}")
 
 

@@ -1,5 +1,6 @@
 """Progress bars drawn as widgets, as the one line of text they end with."""
 
+import html
 import re
 
 from nbformat import NotebookNode
@@ -25,4 +26,4 @@ def _text_of(state: NotebookNode) -> str:
         filled = round(_WIDTH * min(max(share, 0), 1))
         return f"|{'█' * filled}{'░' * (_WIDTH - filled)}|"
     value = state.get("value", "")
-    return re.sub(r"<[^>]*>|&nbsp;", " ", value) if isinstance(value, str) else ""
+    return html.unescape(re.sub(r"<[^>]*>|&nbsp;", " ", value)) if isinstance(value, str) else ""

@@ -1,0 +1,144 @@
+# `make pdf` and `make test` are all it takes; `make help` lists the rest.
+#
+# Notebooks are executed, rendered and set as one PDF; every arrow of that graph is a rule
+# here, so nothing is done twice and only what changed is done again:
+#
+#   notebooks/X.ipynb → build/quick/executed/X.ipynb → build/quick/notebooks/X.tex ┐
+#   solutions_latex/HW.tex, answers/*.tex ─────────────────────────────────────────┴→ build/HW.pdf
+
+HW      ?= all
+PROFILE ?= quick
+JOBS    ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+TIMEOUT ?= $(if $(filter full,$(PROFILE)),36000,600)
+LIMIT   ?= 100
+PYTHON  ?= python3
+
+ifeq ($(filter undefine,$(.FEATURES)),)
+  $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
+endif
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# In the conda environment of environment.yml the packages are there already.
+ifeq ($(CONDA_DEFAULT_ENV),homework)
+  BIN   := $(CONDA_PREFIX)/bin
+  READY := $(CONDA_PREFIX)/.homework
+else
+  BIN   := .venv/bin
+  READY := .venv/.ready
+endif
+HOMEWORK := $(BIN)/homework
+
+EDITION   := solutions_latex/$(HW).tex
+PDF       := build/$(HW).pdf
+WORK      := build/$(PROFILE)
+WANTED    := $(shell sed -n 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null)
+NOTEBOOKS := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
+EXECUTED  := $(NOTEBOOKS:%=$(WORK)/executed/%.ipynb)
+BODIES    := $(NOTEBOOKS:%=$(WORK)/notebooks/%.tex)
+ANSWERS   := $(wildcard solutions_latex/answers/*.tex)
+
+# The cores are divided among the notebooks that run at the same time.
+CORES   := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+THREADS := $(shell echo $$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )))
+
+# As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
+typed = $(if $(filter command,$(origin $(1))),$(value $(1)))
+export HOMEWORK_NAME  := $(call typed,NAME)
+export HOMEWORK_NETID := $(call typed,NETID)
+
+# A file that changes only when the settings named in it do: what depends on it follows them.
+remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
+same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [HW=$(HW)] [PROFILE=quick|full] [NAME='…'] [NETID=…]"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 18
+	@echo "HW is one of: $(basename $(notdir $(wildcard solutions_latex/*.tex)))"
+
+.PHONY: pdf
+pdf: $(READY) build/.tex ## build/$(HW).pdf: answers and executed notebooks in one document
+	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
+	  if [ -e $(PDF) ]; then mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
+	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); \
+	  rm -f $(PDF:.pdf=.outdated.pdf); fi
+
+ifneq ($(filter build/%,$(MAKECMDGOALS)),)
+  $(call remember,build/.settings-$(HW),$(PROFILE) $(LIMIT) $(HOMEWORK_NAME) $(HOMEWORK_NETID))
+  $(call remember,$(WORK)/.settings,$(DATA_DIR))
+  -include $(EXECUTED:.ipynb=.d)
+endif
+
+PRESS := $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
+
+$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls student.toml $(PRESS) build/.settings-$(HW)
+	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT)
+
+$(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)
+	@$(HOMEWORK) render $< $@
+
+$(WORK)/executed/%.ipynb: notebooks/%.ipynb requirements.lock $(WORK)/.settings
+	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) execute $< $@ --profile $(PROFILE) --timeout $(TIMEOUT)
+
+.PRECIOUS: $(WORK)/executed/%.ipynb $(WORK)/notebooks/%.tex
+build/.settings-$(HW) $(WORK)/.settings: ;
+
+.PHONY: test
+test: $(READY) build/.tex ## run the tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+
+.PHONY: test-torchtext
+test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
+	@.venv-torchtext/bin/python -m pytest -p no:cacheprovider tests/torchtext
+
+.PHONY: lab
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+.PHONY: setup
+setup: $(READY) build/.tex ## Python packages and TeX, without building anything
+
+.PHONY: tex
+tex: ## TeX and its fonts, through apt where that is allowed
+	@$(PYTHON) -m helpers.press.system tex
+	@mkdir -p build && touch build/.tex
+
+build/.tex:
+	@$(MAKE) tex
+
+.PHONY: lock
+lock: $(READY) ## renew requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile --universal --generate-hashes --all-extras --no-annotate --no-header \
+	  --no-emit-index-url --quiet --upgrade pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --quiet --upgrade --python-version 3.11 tests/torchtext/requirements.in \
+	  -o tests/torchtext/requirements.lock
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf build
+
+# The lock pins uv, too: its lines install it, and it installs the rest several times faster.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -m helpers.press.system python
+	@echo "Installing the packages of requirements.lock into .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-torchtext/.ready: tests/torchtext/requirements.lock $(READY)
+	@$(BIN)/uv venv --quiet --clear --python 3.11 .venv-torchtext
+	@$(BIN)/uv pip sync --quiet --python .venv-torchtext/bin/python --require-hashes $<
+	@touch $@

@@ -1,0 +1,38 @@
+"""Notebooks made on the spot, executed or not, for the tests of the press."""
+
+from pathlib import Path
+
+import nbformat
+
+from helpers import mime
+from helpers.press.notebook import write_notebook
+
+
+def claim(name="topic/claim", holds=True, evidence="checked"):
+    content = {"name": name, "holds": holds, "evidence": evidence}
+    return nbformat.v4.new_output("display_data", {mime.CLAIM: content, "text/plain": name})
+
+
+def value(name="topic/value", text="1"):
+    content = {"name": name, "value": 1, "text": text}
+    return nbformat.v4.new_output("display_data", {mime.RECORD: content, "text/plain": name})
+
+
+def executed(*outputs, source="x = 1"):
+    """A notebook with one executed cell that shows ``outputs``."""
+    cell = nbformat.v4.new_code_cell(source, execution_count=1, outputs=list(outputs))
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+def write(notebook, path: Path) -> Path:
+    write_notebook(notebook, path)
+    return path
+
+
+def source_notebook(*cells: str, parameters='profile = "quick"  # [quick | full]\nn = 1  # [0..9]'):
+    """A notebook to run: a title, the parameters cell, and code cells."""
+    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    body = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    title = nbformat.v4.new_markdown_cell("# Title")
+    return nbformat.v4.new_notebook(cells=[title, first, *body], metadata=kernel)

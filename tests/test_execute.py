@@ -1,0 +1,140 @@
+"""Running notebooks: real kernels, real failures."""
+
+import nbformat
+import pytest
+from press_fixtures import source_notebook, write
+
+from helpers.press.errors import UserError
+from helpers.press.execute import execute
+from helpers.press.notebook import helper_modules, identity, read_notebook
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    source = write(source_notebook("print('n is', n, profile)"), folder / "a.ipynb")
+    target = folder / "executed" / "a.ipynb"
+    ran = execute(source, target, profile="full", given={"n": "7"})
+    return source, target, ran
+
+
+def output_of(path):
+    cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    return cells[-1].outputs[0].text
+
+
+def test_a_notebook_runs_with_its_parameters(done):
+    _, target, ran = done
+    assert ran
+    assert output_of(target) == "n is 7 full\n"
+    assert not list(target.parent.glob("*running*"))
+
+
+def test_new_prose_needs_no_kernel_and_new_code_does(done):
+    source, target, _ = done
+    notebook = read_notebook(source)
+    notebook.cells[0].source = "# New title"
+    write(notebook, source)
+    assert not execute(source, target, profile="full", given={"n": "7"})
+    assert read_notebook(target).cells[0].source == "# New title"
+    assert output_of(target) == "n is 7 full\n"
+    assert execute(source, target, profile="full", given={"n": "8"})
+    assert output_of(target) == "n is 8 full\n"
+
+
+def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):
+    source = write(source_notebook("before = 1", "1 / 0", "never = 1"), tmp_path / "bad.ipynb")
+    target = write(source_notebook(), tmp_path / "out" / "bad.ipynb")
+    with pytest.raises(UserError) as caught:
+        execute(source, target)
+    message = str(caught.value)
+    assert "ZeroDivisionError: division by zero" in message
+    assert "    1 / 0" in message
+    kept = target.with_suffix(".failed.ipynb")
+    assert str(kept) in message
+    assert kept.exists()
+    assert not target.exists()
+
+
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path):
+    source = write(source_notebook("import time; time.sleep(60)"), tmp_path / "slow.ipynb")
+    with pytest.raises(UserError, match="longer than 1 s"):
+        execute(source, tmp_path / "out.ipynb", timeout=1)
+
+
+def test_a_kernel_that_dies_is_reported(tmp_path):
+    source = write(source_notebook("import os; os._exit(1)"), tmp_path / "dies.ipynb")
+    with pytest.raises(UserError, match="kernel died"):
+        execute(source, tmp_path / "out.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("{}", "format 4"),
+        ("[]", "format 4"),
+        ('{"nbformat": 3, "worksheets": []}', "format 4"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}]}', "not a valid"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "x.ipynb"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        read_notebook(path)
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(UserError, match="no such notebook"):
+        read_notebook(tmp_path / "absent.ipynb")
+
+
+def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
+    helpers = tmp_path / "helpers"
+    helpers.mkdir()
+    (helpers / "__init__.py").write_text("")
+    (helpers / "used.py").write_text("from . import deeper")
+    (helpers / "deeper.py").write_text("x = 1")
+    (helpers / "other.py").write_text("x = 1")
+    notebook = source_notebook("%matplotlib inline\nfrom helpers.used import x")
+    names = [path.name for path in helper_modules(notebook, tmp_path)]
+    assert names == ["__init__.py", "deeper.py", "used.py"]
+
+    def now():
+        return identity(notebook, {"n": 1}, tmp_path)
+
+    first = now()
+    notebook.cells[0].source = "# Other prose"
+    (helpers / "other.py").write_text("x = 2")
+    assert now() == first
+    (helpers / "deeper.py").write_text("x = 2")
+    second = now()
+    assert second != first
+    notebook.cells[-1].source += "\n"
+    assert now() != second
+    assert identity(notebook, {"n": 2}, tmp_path) != now()
+
+
+def test_two_kernels_at_once_do_not_meet(tmp_path):
+    from concurrent.futures import ProcessPoolExecutor
+
+    for name in "ab":
+        write(source_notebook(f"print({name!r})"), tmp_path / f"{name}.ipynb")
+    with ProcessPoolExecutor(2) as pool:
+        runs = [pool.submit(_run, str(tmp_path), name) for name in "ab"]
+        assert all(run.result() for run in runs)
+    for name in "ab":
+        assert output_of(tmp_path / "out" / f"{name}.ipynb") == f"{name}\n"
+
+
+def _run(folder, name):
+    from pathlib import Path
+
+    return execute(Path(folder, f"{name}.ipynb"), Path(folder, "out", f"{name}.ipynb"))
+
+
+def test_cells_copied_with_their_id_are_told_apart(tmp_path):
+    notebook = source_notebook("x = 1")
+    notebook.cells[1].id = notebook.cells[2].id
+    path = tmp_path / "double.ipynb"
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
+    assert len({cell.id for cell in read_notebook(path).cells}) == 3

@@ -1,0 +1,138 @@
+"""The parameters cell: its grammar, and what it accepts."""
+
+import math
+from pathlib import Path
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.press.errors import UserError
+from helpers.press.parameters import choose, read_parameters
+
+PATH = Path("notebooks/example.ipynb")
+CELL = """
+profile = "quick"  # budget of this run [quick | full]
+seed = 0  # seed of every random number [0..]
+epochs = 2  # passes over the training set [1..200] (full: 40)
+rate = 2e-3  # peak learning rate [0<..1] (full: 1e-3)
+flip = True  # mirror images (full: false)
+sizes = [256, 512]  # lengths [1..65536] (full: [256, 65536])
+name: str = "adam"  # optimiser
+"""
+
+
+def notebook(*sources, tag="parameters"):
+    cells = [nbformat.v4.new_code_cell(s, metadata={"tags": [tag]}) for s in sources]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def known(cell=CELL):
+    return read_parameters(notebook(cell), PATH)
+
+
+def test_the_comment_is_the_specification():
+    parameters = known()
+    assert list(parameters) == ["profile", "seed", "epochs", "rate", "flip", "sizes", "name"]
+    epochs = parameters["epochs"]
+    assert (epochs.default, epochs.low, epochs.high, epochs.full) == (2, 1, 200, 40)
+    assert epochs.help == "passes over the training set"
+    rate = parameters["rate"]
+    assert (rate.low, rate.open_low, rate.high, rate.open_high) == (0, True, 1, False)
+    assert parameters["profile"].choices == ("quick", "full")
+    assert parameters["flip"].full is False
+    assert parameters["sizes"].full == [256, 65536]
+
+
+def test_profiles_set_the_values_of_their_comments():
+    assert choose(known(), {}, "quick", PATH) == {}
+    full = {"profile": "full", "epochs": 40, "rate": 1e-3, "flip": False, "sizes": [256, 65536]}
+    assert choose(known(), {}, "full", PATH) == full
+    assert choose(known(), {"epochs": "7"}, "full", PATH)["epochs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("rate", "1e-3", 1e-3),
+        ("rate", "1", 1.0),
+        ("flip", "false", False),
+        ("flip", "True", True),
+        ("epochs", "1_00", 100),
+        ("sizes", "[1, 2]", [1, 2]),
+        ("name", "12", "12"),
+    ],
+)
+def test_text_is_read_as_the_parameter_s_type(name, text, value):
+    result = choose(known(), {name: text}, "quick", PATH)[name]
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("epoch", "3", "did you mean 'epochs'"),
+        ("zzz", "3", "it has profile, seed"),
+        ("epochs", "0", r"outside \[1, 200\]"),
+        ("epochs", "2.5", "of type float, not int"),
+        ("epochs", "two", "not of type int"),
+        ("epochs", "True", "of type bool, not int"),
+        ("rate", "0", r"outside \(0, 1\]"),
+        ("rate", "nan", "not of type float"),
+        ("flip", "1", "write true or false"),
+        ("profile", "fast", "choose one of quick, full"),
+        ("sizes", "[0]", "outside"),
+        ("epochs", "__import__('os')", "not of type int"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        choose(known(), {name: text}, "quick", PATH)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("import os", "may hold only 'name = value'"),
+        ("x = f()", "needs a literal"),
+        ("x = 1 +", "not valid Python"),
+        ("a = b = 1\nc, d = 1, 2", "may hold only"),
+        ("x = 1  # n (full: two)", "not of type int"),
+    ],
+)
+def test_a_cell_that_is_more_than_defaults_is_refused(cell, message):
+    with pytest.raises(UserError, match=message):
+        known(cell)
+
+
+def test_one_cell_must_hold_the_parameters():
+    with pytest.raises(UserError, match="no cell tagged"):
+        read_parameters(notebook("x = 1", tag="other"), PATH)
+    with pytest.raises(UserError, match="2 cells tagged"):
+        read_parameters(notebook("x = 1", "y = 1"), PATH)
+
+
+@given(st.floats() | st.integers() | st.booleans() | st.text())
+def test_a_value_in_code_is_accepted_only_with_type_and_range(value):
+    parameter = known()["rate"]
+    good = type(value) in (int, float) and not math.isnan(value) and 0 < value <= 1
+    try:
+        accepted = parameter.check(value)
+    except UserError:
+        assert not good
+    else:
+        assert good
+        assert isinstance(accepted, float)
+
+
+@given(st.text(max_size=20))
+def test_no_text_reaches_the_kernel_as_code(text):
+    for name in ("epochs", "rate", "flip", "sizes"):
+        try:
+            value = choose(known(), {name: text}, "quick", PATH)[name]
+        except UserError:
+            continue
+        assert isinstance(value, bool | int | float | list)

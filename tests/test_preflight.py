@@ -1,0 +1,80 @@
+"""The preflight: each thing it promises to catch, and good documents let through."""
+
+import nbformat
+import pytest
+from press_fixtures import executed
+from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject
+
+from helpers.press.preflight import check_log, check_notebook, check_pages, check_pdf
+
+
+def texts(findings):
+    return " · ".join(finding.text for finding in findings)
+
+
+def test_missing_glyphs_are_named_once():
+    line = "Missing character: There is no ✓ (U+2713) in font TeXGyrePagella/OT:script=latn!\n"
+    assert "glyph ✓ is missing" in texts(check_log(line * 2))
+    assert len(check_log(line * 2)) == 1
+
+
+@pytest.mark.parametrize(("points", "caught"), [("5.1", True), ("4.9", False), ("120.0", True)])
+def test_lines_that_stand_out_are_caught(points, caught):
+    log = f"(./answers/rnn.tex\nOverfull \\hbox ({points}pt too wide) in paragraph at lines 3--4\n"
+    assert bool(check_log(log)) == caught
+    assert not caught or "rnn.tex" in texts(check_log(log))
+
+
+def test_references_to_nothing_are_caught():
+    assert check_log("LaTeX Warning: Reference `q9.last' on page 1 undefined on input line 5.\n")
+
+
+def test_an_honest_log_passes():
+    log = "Underfull \\hbox (badness 10000)\nOverfull \\vbox (2.0pt too high)\nOutput written\n"
+    assert check_log(log) == []
+
+
+def test_cells_must_be_run_in_order_and_succeed():
+    good = executed()
+    assert check_notebook(good, "good") == []
+    good.cells[0].execution_count = None
+    assert "was not run" in texts(check_notebook(good, "n"))
+    failing = executed(nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]))
+    assert "cell 1 failed" in texts(check_notebook(failing, "n"))
+    failing.cells[0].metadata["tags"] = ["raises-exception"]
+    assert check_notebook(failing, "n") == []
+    mixed = executed()
+    mixed.cells.append(nbformat.v4.new_code_cell("y", execution_count=1))
+    assert "out of order" in texts(check_notebook(mixed, "n"))
+
+
+def test_every_question_needs_pages():
+    question = {"number": 1, "title": "x", "first": 0, "last": 0}
+    assert "has no pages" in texts(check_pages({"questions": [question]}))
+    assert check_pages({"questions": [question | {"first": 2, "last": 3}]}) == []
+
+
+def pdf(tmp_path, font=None):
+    writer = PdfWriter()
+    page = writer.add_blank_page(72, 72)
+    if font is not None:
+        fonts = DictionaryObject({NameObject("/F1"): DictionaryObject(font)})
+        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    path = tmp_path / "x.pdf"
+    writer.write(path)
+    return path
+
+
+def test_fonts_must_be_embedded(tmp_path):
+    times = {
+        NameObject("/Type"): NameObject("/Font"),
+        NameObject("/Subtype"): NameObject("/Type1"),
+        NameObject("/BaseFont"): NameObject("/Times-Roman"),
+    }
+    assert "/Times-Roman is not embedded" in texts(check_pdf(pdf(tmp_path, times), 100))
+    assert check_pdf(pdf(tmp_path), 100) == []
+
+
+def test_the_file_must_not_be_too_large(tmp_path):
+    assert "the limit is 1e-06 MB" in texts(check_pdf(pdf(tmp_path), 1e-6))

@@ -1,0 +1,85 @@
+"""Editions, values and claims: what the document may rely on."""
+
+import pytest
+from press_fixtures import claim, executed, value, write
+
+from helpers.press.edition import read_edition
+from helpers.press.errors import UserError
+from helpers.press.evidence import check_answers, gather
+
+
+def edition(tmp_path, body):
+    path = tmp_path / "2000-hw1.tex"
+    path.write_text(body, encoding="utf-8")
+    return read_edition(path)
+
+
+def test_an_edition_is_read_from_its_latex(tmp_path):
+    read = edition(
+        tmp_path,
+        r"""% \question[points=9]{commented out}
+        \question[points=3, notebook=rnn, asked={2021 Q1, 2022 Q2}]{A \textbf{bold} title}
+        text \answer{rnn} 100\% sure % \answer{no}
+        \question{No options}
+        \question[notebook=rnn]{Again}\answer{rnn}\answer{other}
+        """,
+    )
+    first, second, third = read.questions
+    assert (first.number, first.title, first.points) == (1, r"A \textbf{bold} title", "3")
+    assert (first.notebook, first.asked, first.answers) == ("rnn", "2021 Q1, 2022 Q2", ("rnn",))
+    assert second.title == "No options"
+    assert third.answers == ("rnn", "other")
+    assert read.notebooks == ["rnn"]
+    assert read.answers == ["rnn", "other"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (r"\question[point=3]{x}", "unknown key 'point'"),
+        (r"\question[points=3] x", "needs a title"),
+        ("nothing", "has no"),
+    ],
+)
+def test_a_wrong_edition_is_refused(tmp_path, body, message):
+    with pytest.raises(UserError, match=message):
+        edition(tmp_path, body)
+
+
+def test_an_unknown_edition_names_the_known_ones(tmp_path):
+    edition(tmp_path, r"\question{x}")
+    with pytest.raises(UserError, match="HW is one of 2000-hw1"):
+        read_edition(tmp_path / "2001-hw1.tex")
+
+
+def test_values_and_claims_are_gathered(tmp_path):
+    path = write(executed(claim("a/b"), value("a/n", "12,345")), tmp_path / "a.ipynb")
+    evidence = gather([path])
+    assert evidence.values == {"a/n": "12,345"}
+    assert evidence.claims["a/b"].notebook == "a"
+
+
+def test_a_claim_that_does_not_hold_stops_the_build(tmp_path):
+    path = write(executed(claim("a/b", False, "found 3, not 4")), tmp_path / "a.ipynb")
+    with pytest.raises(UserError, match=r"'a/b' does not hold in this run: found 3, not 4"):
+        gather([path])
+
+
+def test_a_name_belongs_to_one_notebook(tmp_path):
+    paths = [write(executed(value("a/n")), tmp_path / f"{name}.ipynb") for name in "ab"]
+    with pytest.raises(UserError, match="'a/n' that a uses"):
+        gather(paths)
+    twice = write(executed(claim("a/c"), claim("a/c")), tmp_path / "c.ipynb")
+    with pytest.raises(UserError, match="'a/c'"):
+        gather([twice])
+
+
+@pytest.mark.parametrize("macro", [r"\val{a/x}", r"\verified{a/x}"])
+def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro):
+    evidence = gather([write(executed(claim("a/c"), value("a/v")), tmp_path / "a.ipynb")])
+    answer = tmp_path / "answer.tex"
+    answer.write_text("\\val{a/v} \\verified{a/c}\n% \\val{a/comment}\n", encoding="utf-8")
+    check_answers([answer], evidence)
+    answer.write_text(f"fine\n{macro}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"answer.tex:2: no notebook .* 'a/x'"):
+        check_answers([answer], evidence)

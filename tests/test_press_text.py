@@ -1,0 +1,138 @@
+"""Text, tables and Markdown on their way into LaTeX."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.press.markdown import harmless_math, to_latex
+from helpers.press.render import MAX_OUTPUT, listing, text_block
+from helpers.press.tables import MAX_ROWS, html_tables
+from helpers.press.text import escape, plain, prose
+
+SPECIAL = "\\{}$&#%_^~<>|\"`'"
+
+
+def test_terminal_codes_and_overwritten_progress_are_gone():
+    assert plain("\x1b[31mred\x1b[0m") == "red"
+    assert plain("  0%|  |\r 50%|█ |\r100%|██|\ndone") == "100%|██|\ndone"
+    assert plain("abc\rX") == "Xbc"
+    assert plain("\x1b]8;;http://x\x07link\x1b]8;;\x07") == "link"
+    assert plain("a\x00\x08b") == "ab"
+
+
+@given(st.text(alphabet=SPECIAL + "aé β\n", max_size=40))
+def test_no_special_character_is_left_bare(text):
+    for convert in (escape, prose):
+        set_text = convert(text)
+        for macro in ("textbackslash", "textasciicircum", "textasciitilde", "textless"):
+            set_text = set_text.replace(f"\\{macro}{{}}", "")
+        for macro in (
+            "textgreater",
+            "textbar",
+            "textquotedbl",
+            "textasciigrave",
+            "textquotesingle",
+        ):
+            set_text = set_text.replace(f"\\{macro}{{}}", "")
+        for character in "{}$&#%_":
+            set_text = set_text.replace(f"\\{character}", "")
+        assert not set(set_text) & set("\\{}$&#%_^~")
+
+
+def test_code_is_highlighted_and_cannot_end_its_environment():
+    code = listing("x = r'\\end{nbcode}'  # $5 & {braces}", "nbcode")
+    assert code.startswith("\\begin{nbcode}\n")
+    assert code.count("\\end{nbcode}") == 1
+    assert "\\PYZob{}" in code
+
+
+def test_output_cannot_end_its_environment_and_is_cut_at_a_page():
+    block = text_block("\\end{nboutput}\\input{/etc/passwd}")
+    assert block.count("\\end{nboutput}") == 1
+    assert "\\input" not in block
+    assert "1,000 more characters" in text_block("x" * (MAX_OUTPUT + 1000))
+    assert text_block(" \n\x1b[0m") == ""
+
+
+FRAME = """<table border="1" class="dataframe"><thead><tr><th></th><th>name</th><th>acc_%</th></tr>
+</thead><tbody><tr><th>0</th><td>a & b</td><td>91.5</td></tr>
+<tr><th>1</th><td>c</td><td>NaN</td></tr></tbody></table>"""
+
+
+def test_a_data_frame_is_a_booktabs_table():
+    (table,) = html_tables(FRAME)
+    assert table.splitlines() == [
+        r"\begin{nbtable}{rlr}",
+        r" & name & acc\_\% \\",
+        r"\midrule",
+        r"0 & a \& b & 91.5 \\",
+        r"1 & c & NaN \\",
+        r"\end{nbtable}",
+    ]
+
+
+def test_spanning_cells_keep_the_columns_in_line():
+    html = (
+        '<table><tr><th colspan="2">a</th><th>b</th></tr>'
+        '<tr><td rowspan="2">1</td><td>2</td><td>3</td></tr><tr><td>4</td><td>5</td></tr></table>'
+    )
+    (table,) = html_tables(html)
+    assert "a &  & b" in table
+    assert " & 4 & 5" in table
+
+
+def test_wide_and_long_tables_are_split_with_their_labels():
+    head = "".join(f"<th>column {i}</th>" for i in range(40))
+    row = "<tr><th>label</th>" + "<td>123456</td>" * 40 + "</tr>"
+    (table,) = html_tables(f"<table><tr><th></th>{head}</tr>{row * (MAX_ROWS + 1)}</table>")
+    parts = table.split("\n\n")
+    assert len(parts) > 4
+    assert all("label" in part for part in parts)
+    assert sum(part.count("column ") for part in parts) == 80  # each title twice: two lengths
+
+
+def test_html_without_a_table_is_no_table():
+    assert html_tables("<b>bold</b>") == []
+    assert html_tables("") == []
+
+
+def test_markdown_pieces_do_not_spoil_each_other():
+    first, second, third = to_latex(["```\nopen fence", "# Title\n\ntext $x^2$", "[link][a]"])
+    assert "open fence" in first
+    assert second.startswith(r"\subsection{Title}")
+    assert r"\(x^2\)" in second
+    assert third
+
+
+def test_markdown_tables_have_rules_and_alignment():
+    (latex,) = to_latex(["| a | b |\n|---|--:|\n| x | 1 |"])
+    assert r"\begin{nbtable}{lr}" in latex
+    assert r"\midrule" in latex
+
+
+@pytest.mark.parametrize("latex", [r"$\displaystyle \frac{\beta^{2}}{2}$", r"$$\sum_{i} x_i$$"])
+def test_formulas_pass(latex):
+    assert harmless_math(latex)
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"$\input{/etc/passwd}$",
+        r"$\write18{ls}$",
+        r"$^^5cinput{x}$",
+        r"$x} \def\y{$",
+        r"$\csname input\endcsname$",
+        r"\section{x}",
+        r"$a % b$",
+    ],
+)
+def test_formulas_that_do_more_than_mathematics_do_not_pass(latex):
+    assert harmless_math(latex) is None
+
+
+def test_markdown_shown_by_a_run_cannot_bring_latex():
+    (latex,) = to_latex([r"\input{/etc/passwd} $\input{x}$ **b** $\beta$"], trusted=False)
+    assert r"\input" not in latex.replace(r"\textbackslash input", "")
+    assert r"\textbf{b}" in latex
+    assert r"\(\beta\)" in latex
