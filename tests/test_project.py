@@ -1,0 +1,174 @@
+"""Files that must agree with one another: packages, editions, notebooks, answers."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from helpers.press.edition import read_edition, without_comments
+from helpers.press.notebook import code_cells, read_notebook
+from helpers.press.parameters import choose, read_parameters
+from helpers.press.system import PYTHONS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements.lock").read_text()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+HELPERS = sorted((ROOT / "helpers").rglob("*.py"))
+
+# Each edition as it was set: (points, notebook) of its questions, in order.
+EDITIONS = {
+    "2021-hw4": [
+        ("3", "rnn2d_parameters"),
+        ("1", "attention_complexity"),
+        ("2", "skipgram_sampling"),
+        ("4", "sentiment_transformer"),
+    ],
+    "2022-hw3": [
+        ("3", "cnn_vs_rnn"),
+        ("4", "rnn_recurrence"),
+        ("3", "attention_complexity"),
+        ("6", "sentiment_transformer"),
+    ],
+    "2023-hw3": [("", "cnn_vs_rnn"), ("", "rnn_recurrence"), ("", "attention_copying")],
+    "2025-hw2": [
+        ("3", "rnn_recurrence"),
+        ("2", "attention_complexity"),
+        ("5", "vit_sweep"),
+        ("5", "sentiment_transformer"),
+    ],
+}
+
+
+def direct_dependencies():
+    groups = PROJECT["optional-dependencies"].values()
+    return [Requirement(line) for line in [*PROJECT["dependencies"], *sum(groups, [])]]
+
+
+def locked():
+    """Name to versions; a package may be locked differently for different Pythons."""
+    found: dict[str, list[str]] = {}
+    for name, number in re.findall(r"^([a-z0-9][\w.-]*)==([^\s;]+)", LOCK, re.M):
+        found.setdefault(name, []).append(number)
+    return found
+
+
+@pytest.mark.parametrize("requirement", direct_dependencies(), ids=lambda r: r.name)
+def test_every_dependency_is_locked_and_installed_as_locked(requirement):
+    versions = locked()[requirement.name]
+    assert all(number in requirement.specifier for number in versions)
+    assert version(requirement.name) in versions
+
+
+def test_the_lock_has_hashes_and_names_no_index():
+    blocks = re.split(r"^(?=[a-z0-9])", LOCK, flags=re.M)[1:]
+    assert len(blocks) > 100
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"https?:|index-url|find-links|file:", LOCK)
+
+
+def test_conda_installs_the_same_lock_with_a_python_that_fits():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *packages, pip = environment["dependencies"]
+    assert environment["name"] == "homework"  # the Makefile looks for this name
+    assert pip == {"pip": ["-r requirements.lock"]}
+    (python,) = [package for package in packages if package.startswith("python ")]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.split("=")[1])
+
+
+def test_the_supported_pythons_are_said_once():
+    supported = SpecifierSet(PROJECT["requires-python"])
+    (first, last), inside = PYTHONS, supported.contains
+    assert inside("{}.{}".format(*first))
+    assert inside("{}.{}".format(*last))
+    assert not inside(f"{first[0]}.{first[1] - 1}")
+    assert not inside(f"{last[0]}.{last[1] + 1}")
+    assert inside("{}.{}".format(*sys.version_info[:2]))
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+def test_an_edition_has_its_questions_and_points_in_order(name):
+    edition = read_edition(ROOT / "solutions_latex" / f"{name}.tex")
+    assert [(q.points, q.notebook) for q in edition.questions] == EDITIONS[name]
+
+
+def test_all_has_every_question_once():
+    everything = read_edition(ROOT / "solutions_latex" / "all.tex").questions
+    asked = [question.notebook for question in everything]
+    assert sorted(asked) == sorted({notebook for e in EDITIONS.values() for _, notebook in e})
+    for question in everything:
+        editions = [f"{year} Q{n}" for year, n in re.findall(r"(\d{4}) Q(\d)", question.asked)]
+        expected = [
+            f"{name[:4]} Q{number}"
+            for name, questions in EDITIONS.items()
+            for number, (_, notebook) in enumerate(questions, 1)
+            if notebook == question.notebook
+        ]
+        assert editions == expected
+
+
+def test_editions_input_the_answer_named_after_the_notebook():
+    for path in (ROOT / "solutions_latex").glob("*.tex"):
+        for question in read_edition(path).questions:
+            assert set(question.answers) <= {question.notebook}
+            answer = ROOT / "solutions_latex" / "answers" / f"{question.notebook}.tex"
+            assert answer.exists() == bool(question.answers)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_has_the_shape_that_all_have(path):
+    notebook = read_notebook(path)
+    first, last = notebook.cells[0], notebook.cells[-1]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    headings = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert any(source.startswith("## Answer") for source in headings[-2:])
+    assert last.cell_type in ("markdown", "code")
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in code_cells(notebook):
+        assert not cell.outputs
+        assert cell.execution_count is None
+        lines = cell.source.splitlines()
+        assert len(lines) <= 20, f"{cell.id} has {len(lines)} lines"
+        assert max(map(len, lines), default=0) <= 96, f"{cell.id} has a line that is too long"
+    stamps = [cell for cell in code_cells(notebook) if re.search(r"^stamp\(", cell.source, re.M)]
+    assert len(stamps) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_described_and_their_full_values_allowed(path):
+    parameters = read_parameters(read_notebook(path), path)
+    assert parameters["profile"].choices == ("quick", "full")
+    assert "seed" in parameters
+    assert all(parameter.help for parameter in parameters.values())
+    for parameter in parameters.values():
+        parameter.check(parameter.default)
+    choose(parameters, {}, "full", path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_an_answer_names_its_notebook_proves(path):
+    answer = ROOT / "solutions_latex" / "answers" / f"{path.stem}.tex"
+    if not answer.exists():
+        pytest.skip("a coding question")
+    named = re.findall(r"\\verified\{([^{}]*)\}", without_comments(answer.read_text()))
+    source = "\n".join(cell.source for cell in code_cells(read_notebook(path)))
+    assert named
+    for name in named:
+        assert f'"{name}"' in source
+
+
+@pytest.mark.parametrize("path", HELPERS, ids=lambda path: path.stem)
+def test_modules_stay_short(path):
+    source = path.read_text()
+    assert len(source.splitlines()) <= 400
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 50, f"{node.name} is too long"
