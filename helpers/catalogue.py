@@ -171,7 +171,7 @@ def read_text8(limit: int | None) -> tuple[bytes, str]:
     is downloaded.
     """
     faults = []
-    for path in _corpora():
+    for path in corpora():
         published = _PUBLISHED.get(path.name)
         fault = find_fault(path, published) if published else None
         try:
@@ -198,7 +198,8 @@ def whole_words(text: bytes, limit: int | None) -> bytes:
     return text.strip()
 
 
-def _corpora() -> list[Path]:
+def corpora() -> list[Path]:
+    """The files under DATA_DIR that may be a corpus, in the order in which they are tried."""
     found = [path for depth in ("", "*/") for path in data_dir().glob(f"{depth}*text8*")]
     found = [
         p for p in found if p.suffix in _OPENERS and not p.name.startswith(".") and p.is_file()

@@ -13,7 +13,7 @@ import numpy as np
 
 TRAINING_SHARE = 0.8  # of the digits of each class
 REVIEWS = 2_000  # generated reviews in each split, half of them positive
-DENIED = 0.2  # share of opinions that say the opposite by a negation
+DENIED = 0.1  # share of opinions that say the opposite by a negation
 CORPUS_BYTES = 10_000_000  # of docstrings at most
 # Large packages that explain themselves in whole sentences; the standard library follows.
 CORPUS_PACKAGES = (
@@ -32,8 +32,7 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Scikit-learn's 1,797 handwritten digits, scaled from 8×8 to 28×28.
 
     Returns images, uint8 (N, 28, 28), ink bright on black as in Fashion-MNIST, and labels,
-    int64 (N,). The first 80 % of each class are for training, the rest for the test: the
-    file goes from writer to writer, so that few writers are in both.
+    int64 (N,). The first 80 % of each class are for training, the rest for the test.
     """
     import torch
     from sklearn.datasets import load_digits
@@ -67,8 +66,9 @@ _GRAMMAR = {
     ),
     "opinion": (
         "{thing} was {word}. / I found {thing} {word}. / Honestly, {thing} is {word}. / "
-        "If you ask me, {thing} was {word} from start to finish. / {thing} is {word}, and it shows. / "
-        "I thought {thing} quite {word}. / What stays with me is that {thing} was {word}."
+        "If you ask me, {thing} was {word} from start to finish. / "
+        "{thing} is {word}, and it shows. / I thought {thing} quite {word}. / "
+        "What stays with me is that {thing} was {word}."
     ),
     "denial": (
         "{thing} was not {word} at all. / I never found {thing} {word}. / "
@@ -133,7 +133,8 @@ _DIGITS = (b"zero", b"one", b"two", b"three", b"four", b"five", b"six", b"seven"
 def docstrings(limit: int | None = None) -> bytes:
     """Docstrings of installed packages, cleaned as text8 is: ``limit`` bytes and some more.
 
-    Fewer if the packages hold fewer, or than CORPUS_BYTES. The sources are read, not imported. The text depends on the packages' versions alone.
+    Fewer if the packages hold fewer; CORPUS_BYTES at most. The sources are read, not imported.
+    The text depends on the packages' versions alone.
     """
     limit = CORPUS_BYTES if limit is None else min(limit, CORPUS_BYTES)
     pieces, length = [], 0

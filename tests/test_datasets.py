@@ -1,0 +1,421 @@
+"""The loaders on small files of the published layouts, on the stand-ins, and on real data."""
+
+import ast
+import bz2
+import gzip
+import hashlib
+import lzma
+import re
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import catalogue, datasets
+from helpers.datasets import (
+    Corpus,
+    DataUnavailable,
+    StandInWarning,
+    analogies,
+    corpus,
+    fashion_mnist,
+    imdb,
+    word_similarity,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path) -> Path:
+    """An empty DATA_DIR, and no network."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def no_stand_in():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def published(file, content: bytes):
+    """``file`` as if ``content`` were what is published."""
+    return replace(file, digest=f"sha256:{hashlib.sha256(content).hexdigest()}", size=len(content))
+
+
+# Fashion-MNIST.
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+@pytest.fixture
+def fashion(folder, monkeypatch):
+    """Seven test images in the published layout; call it to change what the files hold."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (7, 28, 28), dtype=np.uint8)
+    labels = np.arange(7, dtype=np.uint8)
+
+    def write(image_bytes: bytes = idx(images), label_bytes: bytes = idx(labels)):
+        files = []
+        for file, raw in zip(
+            catalogue.FASHION_MNIST["test"], (image_bytes, label_bytes), strict=True
+        ):
+            content = gzip.compress(raw)
+            put(folder / file.path, content)
+            files.append(published(file, content))
+        monkeypatch.setitem(catalogue.FASHION_MNIST, "test", tuple(files))
+
+    monkeypatch.setitem(catalogue.FASHION_MNIST_SIZES, "test", 7)
+    write()
+    write.images, write.labels = images, labels
+    return write
+
+
+@pytest.mark.usefixtures("no_stand_in")
+@pytest.mark.parametrize("limit", [None, 1, 3, 7, 100])
+def test_images_are_read_as_published(fashion, limit):
+    data = fashion_mnist("test", profile="full", limit=limit)
+    assert torch.equal(data.images, torch.from_numpy(fashion.images[:limit]))
+    assert torch.equal(data.labels, torch.from_numpy(fashion.labels[:limit]).long())
+    assert data.images.dtype == torch.uint8
+    assert data.source == f"Fashion-MNIST, {min(limit or 7, 7)} test images"
+    data.images[0] = 0  # writable memory of their own
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(lambda images: idx(images)[:-1], id="truncated"),
+        pytest.param(lambda images: idx(images) + bytes(10**6), id="bomb"),
+        pytest.param(lambda images: idx(images[:6]), id="too few"),
+        pytest.param(lambda images: idx(images.reshape(7, 14, 56)), id="other shape"),
+        pytest.param(lambda images: b"<html>not found</html>", id="no IDX at all"),
+    ],
+)
+def test_images_of_another_shape_are_refused(fashion, raw):
+    fashion(image_bytes=raw(fashion.images))
+    with pytest.raises(DataUnavailable, match=r"t10k-images.* is not an IDX file of shape"):
+        fashion_mnist("test", profile="full")
+
+
+def test_a_corrupted_image_file_is_named_and_not_used(fashion, folder):
+    path = folder / catalogue.FASHION_MNIST["test"][0].path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(StandInWarning, match=rf"{path} is broken \(its sha256") as caught:
+        assert "stand-in" in fashion_mnist("test").source
+    assert len(caught) == 1
+    with pytest.raises(DataUnavailable, match="is broken"):
+        fashion_mnist("test", profile="full")
+
+
+def test_names_and_checksums_are_those_of_torchvision():
+    [package] = find_spec("torchvision").submodule_search_locations
+    tree = ast.parse(Path(package, "datasets/mnist.py").read_text(encoding="utf-8"))
+    [body] = [node.body for node in tree.body if getattr(node, "name", "") == "FashionMNIST"]
+    theirs = {n.targets[0].id: ast.literal_eval(n.value) for n in body if isinstance(n, ast.Assign)}
+
+    ours = [file for split in ("train", "test") for file in catalogue.FASHION_MNIST[split]]
+    assert [(Path(f.path).name, f.digest.removeprefix("md5:")) for f in ours] == (
+        theirs["resources"]
+    )
+    assert [f.urls[0] for f in ours] == [
+        theirs["mirrors"][0] + name for name, _ in theirs["resources"]
+    ]
+    assert list(catalogue.FASHION_MNIST_CLASSES) == theirs["classes"]
+
+
+# IMDB.
+
+
+def parquet(path: Path, texts: list[str], labels: list[int], **options) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts, "label": labels}), path, **options)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def reviews(folder, monkeypatch):
+    """Four reviews; returns the path, the texts and the labels."""
+    file = catalogue.IMDB["train"]
+    texts, labels = ["bad é", "worse", "fine", "good"], [0, 0, 1, 1]
+    content = parquet(folder / file.path, texts, labels, compression="snappy")
+    digest = catalogue.reviews_digest(folder / file.path)
+    changed = replace(
+        published(file, content), also=lambda path: catalogue.reviews_digest(path) == digest
+    )
+    monkeypatch.setitem(catalogue.IMDB, "train", changed)
+    return folder / file.path, texts, labels
+
+
+@pytest.mark.usefixtures("no_stand_in")
+def test_reviews_are_read_in_the_files_order(reviews):
+    _, texts, labels = reviews
+    data = imdb("train", profile="full")
+    assert (data.texts, data.labels.tolist()) == (texts, labels)
+    assert data.labels.dtype == torch.int64
+    assert data.source == "IMDB, 4 training reviews"
+
+
+@pytest.mark.usefixtures("no_stand_in")
+def test_the_same_reviews_in_another_encoding_are_accepted(reviews):
+    path, texts, labels = reviews
+    before = path.read_bytes()
+    assert parquet(path, texts[::-1], labels[::-1], compression="gzip") != before
+    assert imdb("train", profile="full").texts == texts[::-1]
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        pytest.param(["bad e", "worse", "fine", "good"], [0, 0, 1, 1], id="a letter changed"),
+        pytest.param(["bad é", "worse", "fine", "good"], [0, 1, 1, 1], id="a label flipped"),
+        pytest.param(["bad é", "worse", "fine"], [0, 0, 1], id="a review missing"),
+        pytest.param(["bad é", "worse", "fine", "fine"], [0, 0, 1, 1], id="a review doubled"),
+    ],
+)
+def test_other_reviews_are_refused(reviews, texts, labels):
+    parquet(reviews[0], texts, labels)
+    with pytest.raises(DataUnavailable, match=r"train-00000-of-00001.parquet is broken"):
+        imdb("train", profile="full")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_parquet_file_is_refused(reviews, keep):
+    path = reviews[0]
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataUnavailable, match="is broken"):
+        imdb("train", profile="full")
+
+
+# The corpus.
+
+TEXT = b" anarchism originated as a term of abuse first used against early working class radicals"
+
+
+def zipped(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text8", content)
+
+
+WRITERS = {
+    "my_text8": Path.write_bytes,
+    "my_text8.txt": Path.write_bytes,
+    "wiki/text8style.txt.gz": lambda path, text: path.write_bytes(gzip.compress(text)),
+    "wiki/text8style.txt.bz2": lambda path, text: path.write_bytes(bz2.compress(text)),
+    "wiki/text8style.txt.xz": lambda path, text: path.write_bytes(lzma.compress(text)),
+    "my.text8.zip": zipped,
+}
+
+
+@pytest.mark.usefixtures("no_stand_in")
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_corpus_is_found_under_any_compression(folder, name):
+    (folder / "wiki").mkdir(parents=True)
+    WRITERS[name](folder / name, TEXT + b"\n")
+    data = corpus(profile="full")
+    assert data.text == TEXT.decode().strip()
+    assert data.words == TEXT.decode().split()
+    assert data.source == f"{Path(name).name.partition('.')[0]}, {len(data.text)} characters"
+    assert corpus(profile="full", limit=20).text == "anarchism originated"
+
+
+@given(
+    words=st.lists(st.text("abc", min_size=1, max_size=5), min_size=1),
+    limit=st.integers(1, 60),
+    space=st.sampled_from([b"", b" "]),
+)
+def test_a_limit_cuts_between_words(words, limit, space):
+    text = " ".join(words)
+    part = catalogue.whole_words((space + text.encode())[: limit + 2], limit).decode()
+    assert len(part) <= limit
+    assert part.split() == words[: len(part.split())]
+    rest = words[len(part.split()) :]
+    assert not rest or len(part) + bool(part) + len(rest[0]) > limit  # no word less than fits
+
+
+@pytest.mark.usefixtures("no_stand_in")
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        (".gz", gzip.compress),
+        (".xz", lambda text: lzma.compress(text, preset=0)),
+        (".bz2", lambda text: bz2.compress(text, compresslevel=1)),
+    ],
+)
+def test_no_more_is_unpacked_than_the_limit(folder, suffix, compress):
+    letters = np.random.default_rng(0).choice(list(b"abcdefgh "), 400_000).astype(np.uint8)
+    content = compress(letters.tobytes())
+    path = put(folder / f"text8style{suffix}", content[: len(content) // 2])  # its end is missing
+    assert len(corpus(profile="full", limit=10_000).text) > 9_900
+    with pytest.raises(DataUnavailable, match=f"{path} is broken"):
+        corpus(profile="full")
+
+
+def test_a_corpus_that_grows_too_large_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(catalogue, "CORPUS_LIMIT", 1_000)
+    path = put(folder / "text8style.xz", lzma.compress(b"ab " * 10**6))
+    with pytest.raises(DataUnavailable, match=f"{path} unpacks to more than 1,000 bytes"):
+        corpus(profile="full")
+
+
+@pytest.mark.parametrize("content", [b"", b"The cat", b"caf\xc3\xa9", b"a\x00b"])
+def test_other_text_is_refused(folder, content):
+    path = put(folder / "text8style.txt", content)
+    with pytest.raises(DataUnavailable, match=f"{path} is not text of a–z and spaces"):
+        corpus(profile="full")
+
+
+def test_a_false_text8_gives_way_to_another_corpus(folder):
+    put(folder / "text8", TEXT)
+    other = put(folder / "wiki/text8style.txt", b"the other one")
+    with pytest.warns(UserWarning, match=f"text8 is broken .*: using {other} instead"):
+        assert corpus(profile="full").text == "the other one"
+    other.unlink()
+    with pytest.raises(DataUnavailable, match=r"text8 is broken .*text8\.zip is not there"):
+        corpus(profile="full")
+
+
+@given(st.lists(st.sampled_from(["a", "b", "cc", "ddd"])), st.integers(1, 3))
+def test_words_as_numbers_agree_with_a_counter(words, min_count):
+    vocabulary, counts, ids = Corpus(" ".join(words), "test").encode(min_count=min_count)
+    expected = [pair for pair in Counter(words).most_common() if pair[1] >= min_count]
+    assert list(zip(vocabulary, counts, strict=True)) == expected
+    assert [vocabulary[i] for i in ids] == [word for word in words if word in vocabulary]
+
+
+def test_words_are_not_cut_between_blocks():
+    words = [f"w{'x' * (i % 7)}" for i in range(300_000)]  # more than one block
+    vocabulary, _, ids = Corpus(" ".join(words), "test").encode()
+    assert [vocabulary[i] for i in ids] == words
+
+
+# Word similarity and analogies.
+
+
+@pytest.mark.usefixtures("no_stand_in")
+def test_word_pairs_are_read_in_both_layouts(folder, monkeypatch):
+    short = b"# one line\n# Word 1\tWord 2\tHuman (mean)\nlove\tsex\t6.77\nFBI\tnull\t6.94\n"
+    long = (
+        b"word1\tword2\tPOS\tSimLex999\tconc(w1)\r\nlove\tsex\tN\t6.77\t2\r\n"
+        b"FBI\tnull\tN\t6.94\t3\r\n"
+    )
+    for name, content in (("wordsim353", short), ("simlex999", long), ("simlex999", short)):
+        file = published(catalogue.WORD_PAIRS[name], content)
+        monkeypatch.setitem(catalogue.WORD_PAIRS, name, file)
+        put(folder / file.path, content)
+        frame = word_similarity(name, profile="full")
+        assert frame.to_dict("list") == {
+            "word1": ["love", "FBI"],
+            "word2": ["sex", "null"],
+            "score": [6.77, 6.94],
+        }
+
+
+@pytest.mark.usefixtures("no_stand_in")
+def test_analogies_are_read_by_section(folder, monkeypatch):
+    content = b": capitals\nAthens Greece Oslo Norway\n: family\nboy girl man woman\n"
+    file = published(catalogue.ANALOGIES, content)
+    monkeypatch.setattr(datasets, "ANALOGIES", file)
+    put(folder / file.path, content)
+    assert analogies(profile="full") == [
+        ("capitals", "athens", "greece", "oslo", "norway"),
+        ("family", "boy", "girl", "man", "woman"),
+    ]
+
+
+# Without any data.
+
+LOADERS = [
+    pytest.param(lambda profile: fashion_mnist("train", profile=profile), id="fashion_mnist"),
+    pytest.param(lambda profile: imdb("test", profile=profile), id="imdb"),
+    pytest.param(lambda profile: corpus(profile=profile, limit=1_000), id="corpus"),
+    pytest.param(lambda profile: word_similarity("wordsim353", profile=profile), id="wordsim353"),
+    pytest.param(lambda profile: word_similarity("simlex999", profile=profile), id="simlex999"),
+    pytest.param(lambda profile: analogies(profile=profile), id="analogies"),
+]
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_full_without_data_stops_with_one_line_and_a_command(load):
+    with pytest.raises(DataUnavailable) as caught:
+        load("full")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "is not there, and downloads are switched off (HOMEWORK_OFFLINE=1)" in message
+    name = re.search(r"`python -m helpers.datasets (\w+)`", message)[1]
+    assert name in ("fashion_mnist", "imdb", "corpus", "wordsim353", "simlex999", "analogies")
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_quick_without_data_warns_once_and_says_so_in_the_source(load, folder):
+    with pytest.warns(StandInWarning, match=r"(Using .* in place of|Going without) ") as caught:
+        data = load("quick")
+    assert len(caught) == 1
+    assert caught[0].filename == "helpers.datasets"  # not a path of this machine
+    if data is not None and data != []:
+        assert "(stand-in)" in data.source
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: fashion_mnist("validation"), "split 'validation' is not one of train, test"),
+        (lambda: imdb("train", profile="Full"), "profile 'Full' is not one of quick, full"),
+        (lambda: corpus(limit=0), "limit is 0: give a positive number"),
+        (lambda: fashion_mnist("test", limit=-5), "limit is -5: give a positive number"),
+        (lambda: word_similarity("men"), "name 'men' is not one of wordsim353, simlex999"),
+    ],
+)
+def test_a_mistake_gets_one_line(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_the_command_reports_each_data_set(fashion, capsys):
+    assert datasets.main(["imdb", "analogies"]) == 1
+    assert capsys.readouterr().out.count("[FAIL] the full profile needs") == 2
+    assert datasets.main(["imdb", "mnist"]) == 2
+    assert "no data set mnist: choose from fashion_mnist, imdb" in capsys.readouterr().out
+
+
+def test_importing_the_loaders_is_cheap():
+    code = "import sys, helpers.datasets; print(*sys.modules)"
+    root = Path(__file__).resolve().parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "torchvision", "datasets", "pandas", "pyarrow", "sklearn"}
+    assert heavy.isdisjoint(run.stdout.split())
+
+
+def test_the_readme_names_every_file():
+    text = (Path(__file__).resolve().parents[1] / "data/README.md").read_text(encoding="utf-8")
+    files = [*catalogue.FASHION_MNIST["train"], *catalogue.FASHION_MNIST["test"]]
+    files += [*catalogue.IMDB.values(), *catalogue.WORD_PAIRS.values(), catalogue.ANALOGIES]
+    for file in files:
+        for part in Path(file.path).parts:
+            assert part in text, file.path
