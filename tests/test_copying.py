@@ -1,0 +1,200 @@
+"""Self-attention that copies: closed forms, bounds, and proofs that break when they should."""
+
+import itertools
+import json
+import math
+import re
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
+
+from helpers import copying
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "notebooks" / "attention_copying.ipynb"
+ANSWER = ROOT / "solutions_latex" / "answers" / "attention_copying.tex"
+
+few = settings(deadline=None, max_examples=40, derandomize=True)
+norms = st.floats(0, 12).map(lambda beta: torch.tensor(beta, dtype=torch.float64))
+seeds = st.integers(0, 2**31)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The matrices are tiny; and the notebook sets the number of threads, so put it back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def attend(queries, tokens):
+    """PyTorch's own attention, not scaled: the reference for all that follows."""
+    return scaled_dot_product_attention(queries[None], tokens[None], tokens[None], scale=1.0)[0]
+
+
+@few
+@given(width=st.integers(4, 40), seed=seeds)
+def test_vectors_are_orthonormal(width, seed):
+    unit = copying.orthogonal_vectors(width, seed=seed)
+    torch.testing.assert_close(unit @ unit.mT, torch.eye(4, dtype=torch.float64))
+
+
+def test_four_orthogonal_vectors_need_four_dimensions():
+    with pytest.raises(ValueError, match="width 3"):
+        copying.orthogonal_vectors(3)
+
+
+def test_tokens_are_the_sums_of_the_question():
+    a, b, c, d = vectors = torch.randn(4, 7)
+    torch.testing.assert_close(copying.mix(vectors), torch.stack([d + b, a, c + b]))
+
+
+def test_random_vectors_lie_on_the_unit_sphere_in_all_directions():
+    vectors = copying.random_vectors(4000, 8, seed=3)
+    torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(4000, 4, dtype=torch.float64))
+    second_moment = torch.einsum("nvi,nvj->ij", vectors, vectors) / 16000
+    assert (second_moment - torch.eye(8) / 8).abs().max() < 0.01
+
+
+@few
+@given(beta=norms, seed=seeds)
+def test_weights_and_errors_are_those_of_attention(beta, seed):
+    tokens = beta * copying.mix(copying.orthogonal_vectors(6, seed=seed))
+    weights = copying.attention_weights(tokens, tokens)
+    torch.testing.assert_close(weights, copying.closed_weights(beta), atol=1e-12, rtol=0)
+    outputs = attend(tokens, tokens)
+    torch.testing.assert_close(copying.closed_weights(beta) @ tokens, outputs)
+    errors = (outputs - tokens).norm(dim=-1)
+    torch.testing.assert_close(errors, copying.closed_errors(beta), atol=1e-12, rtol=0)
+
+
+@few
+@given(beta=norms)
+def test_errors_stay_below_bounds_that_become_tight(beta):
+    errors, bounds = copying.closed_errors(beta), copying.error_bounds(beta)
+    assert (errors <= bounds * (1 + 1e-12)).all()
+    slack = 3 * math.exp(-(beta**2))  # the bound overshoots by at most this factor less 1
+    assert (bounds <= errors * (1 + slack)).all()
+
+
+@few
+@given(seed=seeds, size=st.floats(0, 30), source=st.integers(0, 4))
+def test_whatever_the_scores_the_error_is_below_the_bound(seed, size, source):
+    generator = torch.Generator().manual_seed(seed)
+    scores = size * torch.randn(5, generator=generator, dtype=torch.float64)
+    values = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    error = (scores.softmax(-1) @ values - values[source]).norm()
+    assert error <= copying.copy_bound(scores, values, source) + 1e-12
+
+
+@pytest.mark.parametrize("sources", list(itertools.product(range(3), repeat=3)))
+def test_routing_query_gives_the_source_the_whole_gap(sources):
+    tokens = 1.3 * copying.mix(copying.orthogonal_vectors(5, seed=1))
+    scores = tokens @ copying.routing_query(tokens, sources, gap=20.0).mT @ tokens.mT
+    torch.testing.assert_close(scores, 20 * torch.eye(3, dtype=torch.float64)[list(sources)])
+
+
+def test_dependent_tokens_have_no_routing_query():
+    with pytest.raises(ValueError, match="linearly dependent"):
+        copying.routing_query(torch.ones(2, 4), (0, 1), 1.0)
+
+
+# The notebook's proofs. Its cells run once, without the figures; then each proof is broken on
+# purpose, by one change in the notebook or in the helpers, and its claim must no longer hold.
+
+
+class Proofs:
+    """The code cells of the notebook, with the state before each of them."""
+
+    def __init__(self):
+        cells = json.loads(NOTEBOOK.read_text())["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        self.cells = [source for source in sources if "plt.subplots" not in source]
+        self.before, state, self.claims = [], {}, {}
+        for cell in self.cells:
+            self.before.append(dict(state))
+            self.claims |= self.run(cell, state)
+            if "profile" in state and len(self.before) == 1:
+                state |= {"steps": 1000, "draws": 600}
+
+    def run(self, cell, state):
+        """Run one cell in the state; return what it claims."""
+        claims = {}
+        state["claim"] = lambda name, holds, evidence: claims.update({name: bool(holds)})
+        code = cell.replace("from helpers.records import claim, ", "from helpers.records import ")
+        exec(compile(code, str(NOTEBOOK), "exec"), state)
+        return claims
+
+    def holds(self, name, old, new):
+        """Whether the claim holds once ``old`` is changed to ``new``."""
+        (last,) = (i for i, cell in enumerate(self.cells) if f'"{name}"' in cell)
+        helper = Path(copying.__file__).read_text()
+        where = [i for i, cell in enumerate(self.cells) if old in cell]
+        if helper.count(old) == 1 and not where:
+            first, module = last, types.ModuleType("mutant")
+            exec(helper.replace(old, new), module.__dict__)
+            state = self.before[last] | {"copying": module}
+        else:
+            (first,), state = where, dict(self.before[where[0]])
+        claims = {}
+        for cell in self.cells[first : last + 1]:
+            claims |= self.run(cell.replace(old, new), state)
+        return claims[name]
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    return Proofs()
+
+
+def test_every_claim_of_the_answer_is_proved(proofs):
+    named = set(re.findall(r"\\verified\{([^}]*)\}", ANSWER.read_text()))
+    assert named == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims
+
+
+MUTATIONS = [
+    ("scores", "vstack(d + b, a, c + b)", "vstack(d + b, a, c - b)"),
+    ("norms", "norms == [sp.sqrt(2) * β, β,", "norms == [2 * β, β,"),
+    ("weights", "lambda m: q**-m)\nW", "lambda m: q**m)\nW"),
+    ("weights", "rows = [one / z, q**2 / z, q / z,", "rows = [one / z, q / z, q**2 / z,"),
+    ("weights", "scaled_dot_product_attention(x, x, identity, scale=1.0)",
+     "scaled_dot_product_attention(x, x, identity)"),
+    ("outputs", "Y = W * X", "Y = W.T * X"),
+    ("limit", "lambda m: q**-m)\nW", "lambda m: q**m)\nW"),
+    ("error", "forms = [(2 + 2 * q + 3 * q**2)", "forms = [(2 + 2 * q + 2 * q**2)"),
+    ("error", "middle = 10**0.5", "middle = 5**0.5"),
+    ("bound", "zip(ratios, (2, 10, 2), strict", "zip(ratios, (2, 5, 2), strict"),
+    ("bound", "[2.0, 10.0, 2.0]", "[2.0, 5.0, 2.0]"),
+    ("rate", "square, fits = (betas[far] ** 2)", "square, fits = (betas[far])"),
+    ("needed-norm", "np.log(1 / wanted.values)", "np.log(1 / wanted.values) / 2"),
+    ("shared-vector", "coefficient = sp.cancel(Y[0, 1]", "coefficient = sp.cancel(Y[0, 3]"),
+    ("shared-vector", "- measured[1:, 0, 0] - measured[1:, 0, 2]", "- measured[1:, 0, 0]"),
+    ("unshared", "c5 + e5", "c5 + b5"),
+    ("scaling", "lambda D: 2 * D**0.25", "lambda D: 2 * D**0.2"),
+    ("scaling", "unscaled(rule(D) / D**0.25)", "unscaled(rule(D))"),
+    ("random-gap", 'np.sqrt(random["D"] / 3)', 'np.sqrt(random["D"] / 2)'),
+    ("random", "random_vectors(draws, D, seed=seed + D)", "random_vectors(draws, 64, seed=D)"),
+    ("random-error", '(9 * np.sqrt(3 / wide["D"]))', '(3 * np.sqrt(3 / wide["D"]))'),
+    ("any-token", "dual = torch.linalg.pinv(tokens).mT", "dual = tokens"),
+    ("any-token", "torch.exp(-gaps)", "torch.exp(-2 * gaps)"),
+    ("midpoint", "x[[0, 2]].mean(0, keepdim=True)", "x[[0, 2]].sum(0, keepdim=True)"),
+    ("trained-query", "F(-(beta**2))) / (16 *", "F(-(beta**2))) / (8 *"),
+    ("plateau", "half[-1] * 16 *", "half[-1] * 8 *"),
+    ("interference", "shift[:, 0] / 2", "shift[:, 0]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "old", "new"), MUTATIONS)
+def test_a_broken_proof_fails(proofs, name, old, new):
+    assert not proofs.holds(f"copying/{name}", old, new)
+
+
+def test_each_claim_has_a_mutation(proofs):
+    assert {f"copying/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
