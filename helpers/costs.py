@@ -66,17 +66,19 @@ def memory(function: Callable, *arguments) -> LiveBytes:
 
 
 def seconds(function: Callable, *arguments, repeats: int = 5, at_least: float = 0.02) -> float:
-    """The shortest of several runs, after one to warm up: other work only ever adds time.
+    """Processor seconds of the calling thread, the least of several runs after one to warm up.
 
-    Runs ``repeats`` times, and on until the runs have taken ``at_least`` seconds together.
+    Time in which other programs have the processor is not counted, nor is the work of other
+    threads: call ``torch.set_num_threads(1)`` before. Runs ``repeats`` times, and on until
+    the runs have taken ``at_least`` seconds together.
     """
     times = []
     with torch.no_grad():
         function(*arguments)
         while len(times) < repeats or sum(times) < at_least:
-            start = time.perf_counter()
+            start = time.thread_time()
             function(*arguments)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
     return min(times)
 
 
