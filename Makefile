@@ -32,6 +32,7 @@ else
 endif
 HOMEWORK := $(BIN)/homework
 
+EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
 EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
@@ -58,18 +59,19 @@ same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [PROFILE=quick|full] [NAME='…'] [NETID=…]"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 18
-	@echo "HW is one of: $(basename $(notdir $(wildcard solutions_latex/*.tex)))"
+	@echo "HW is one of: $(EDITIONS)"
 
 .PHONY: pdf
-pdf: $(READY) build/.tex ## build/$(HW).pdf: answers and executed notebooks in one document
+pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one document
+	@$(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
 	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
 	  if [ -e $(PDF) ]; then mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
 	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); \
 	  rm -f $(PDF:.pdf=.outdated.pdf); fi
 
 ifneq ($(filter build/%,$(MAKECMDGOALS)),)
-  $(call remember,build/.settings-$(HW),$(PROFILE) $(LIMIT) $(HOMEWORK_NAME) $(HOMEWORK_NETID))
-  $(call remember,$(WORK)/.settings,$(DATA_DIR))
+  $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID))
+  $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR))
   -include $(EXECUTED:.ipynb=.d)
 endif
 
@@ -94,7 +96,8 @@ test: $(READY) build/.tex ## run the tests
 
 .PHONY: test-torchtext
 test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
-	@.venv-torchtext/bin/python -m pytest -p no:cacheprovider tests/torchtext
+	@$(BIN)/python tests/torchtext/ours.py build/torchtext
+	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest -p no:cacheprovider tests/torchtext/agreement.py
 
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab
@@ -115,7 +118,7 @@ build/.tex:
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --universal --generate-hashes --all-extras --no-annotate --no-header \
 	  --no-emit-index-url --quiet --upgrade pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	  --quiet --upgrade --python-version 3.11 tests/torchtext/requirements.in \
 	  -o tests/torchtext/requirements.lock
 
@@ -139,6 +142,6 @@ $(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
 	@touch $@
 
 .venv-torchtext/.ready: tests/torchtext/requirements.lock $(READY)
-	@$(BIN)/uv venv --quiet --clear --python 3.11 .venv-torchtext
+	@$(BIN)/uv venv --quiet --clear --python ">=3.11,<3.13" .venv-torchtext
 	@$(BIN)/uv pip sync --quiet --python .venv-torchtext/bin/python --require-hashes $<
 	@touch $@

@@ -1,0 +1,146 @@
+"""`make pdf` as a person runs it: once, again, after a change of prose, and when it fails."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from press_fixtures import source_notebook, write
+from pypdf import PdfReader
+
+ROOT = Path(__file__).parents[1]
+STUDENT = r"Zoë Ærø & % $ # _ { } ~ ^ \ O'Neill"
+
+FIRST = """from helpers.records import claim, record, stamp
+stamp(profile=profile, seed=0)
+print("✓ █ β → 😀 100% \\\\input{/etc/passwd}")
+record("tiny/n", 12345)
+claim("tiny/holds", n == 1, "n is 1")
+"""
+TABLE = "import pandas as pd\npd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"
+
+EDITION = r"""\documentclass{homework}
+\edition{Tiny homework}
+\begin{document}
+\maketitle
+\question[points=2, notebook=first]{The first}
+What is $n$?
+\answer{first}
+\question[points=1, notebook=second]{The second}
+\question[notebook=absent]{The third}
+\end{document}
+"""
+ANSWER = r"It is \val{tiny/n}. \verified{tiny/holds}"
+
+
+def make(folder, *arguments, ok=True):
+    arguments = ["make", "pdf", "HW=tiny", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
+    assert (run.returncode == 0) == ok, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project of two small notebooks that uses this one's press."""
+    folder = tmp_path_factory.mktemp("make") / "a folder"
+    (folder / "solutions_latex" / "answers").mkdir(parents=True)
+    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("helpers", ".venv"):
+        (folder / name).symlink_to(ROOT / name)
+    latex = folder / "solutions_latex"
+    shutil.copy(ROOT / "solutions_latex" / "homework.cls", latex)
+    (latex / "tiny.tex").write_text(EDITION)
+    (latex / "answers" / "first.tex").write_text(ANSWER)
+    write(source_notebook(FIRST), folder / "notebooks" / "first.ipynb")
+    write(source_notebook(TABLE), folder / "notebooks" / "second.ipynb")
+    os.utime(ROOT / ".venv" / ".ready")
+    shown = make(folder, f"NAME={STUDENT}", "NETID=za1")
+    assert "first: executed" in shown
+    return folder, [f"NAME={STUDENT}", "NETID=za1"]
+
+
+def text_of(folder):
+    return [page.extract_text() for page in PdfReader(folder / "build" / "tiny.pdf").pages]
+
+
+def test_the_pdf_has_everything_in_its_place(project):
+    folder, _ = project
+    cover, *pages = text_of(folder)
+    everything = "\n".join(pages)
+    assert "Tiny homework" in cover
+    assert STUDENT.replace("'", "’") in " ".join(cover.split())
+    assert "It is 12,345." in everything
+    assert "\\input{/etc/passwd}" in everything
+    assert "x & y" in everything
+    assert "is not written yet" in everything
+    questions = json.loads((folder / "build" / "tiny.pages.json").read_text())["questions"]
+    for question in questions:
+        assert f"Question {question['number']}" in pages[question["first"] - 2]
+        assert re.search(rf"pages? {question['first']}", cover)
+    assert [q["first"] for q in questions] == sorted(q["first"] for q in questions)
+    titles = [item.title for item in PdfReader(folder / "build" / "tiny.pdf").outline[0:9:1]
+              if not isinstance(item, list)]  # fmt: skip
+    assert "Question 1: The first" in titles
+
+
+def test_nothing_changed_nothing_runs_and_a_date_changes_nothing(project):
+    folder, student = project
+    assert make(folder, *student).strip() == "build/tiny.pdf is up to date"
+    before = (folder / "build" / "tiny.pdf").read_bytes()
+    for path in (folder / "build").glob("quick/tiny.*"):
+        path.unlink()
+    (folder / "build" / "tiny.pdf").unlink()
+    make(folder, *student)
+    assert (folder / "build" / "tiny.pdf").read_bytes() == before
+
+
+def test_prose_starts_no_kernel_and_leaves_the_other_notebook_alone(project):
+    folder, student = project
+    path = folder / "notebooks" / "second.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].source = "# A changed title"
+    write(notebook, path)
+    shown = make(folder, *student)
+    assert "second: code unchanged" in shown
+    assert "first" not in shown
+    assert "A changed title" in "".join(text_of(folder))
+
+
+def test_a_failure_shows_the_cell_and_leaves_no_current_pdf(project):
+    folder, student = project
+    path = folder / "notebooks" / "second.ipynb"
+    good = path.read_bytes()
+    write(source_notebook("1 / 0"), path)
+    shown = make(folder, *student, ok=False)
+    assert "ZeroDivisionError" in shown
+    assert "    1 / 0" in shown
+    assert "build/quick/executed/second.failed.ipynb" in shown
+    assert not (folder / "build" / "tiny.pdf").exists()
+    path.write_bytes(good)
+    make(folder, *student)
+    assert not (folder / "build" / "tiny.outdated.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["HW=nothing"], "there is no edition 'nothing'; HW is one of tiny"),
+        (["NAME=中文"], "fonts-noto-cjk"),
+        (["PROFILE=slow"], "invalid choice: 'slow'"),
+    ],
+)
+def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypatch, tmp_path):
+    folder, _ = project
+    (tmp_path / "fc-list").write_text("#!/bin/sh\n")  # a machine with no fonts but ours
+    (tmp_path / "fc-list").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    shown = make(folder, *arguments, ok=False)
+    assert message in shown
+    assert "Traceback" not in shown
