@@ -66,7 +66,7 @@ def read_idx(path: Path, shape: tuple[int, ...], limit: int | None) -> np.ndarra
     end = len(header) + items * int(np.prod(shape[1:]))
     # One byte more than a whole file holds shows whether it ends there.
     raw = zlib.decompressobj(wbits=31).decompress(path.read_bytes(), end + 1)
-    ends_well = len(raw) == end if items == shape[0] else len(raw) > end
+    ends_well = len(raw) == end if items == shape[0] else len(raw) >= end
     if not (raw.startswith(header) and ends_well):
         raise DataUnavailable(f"{shown(path)} is not an IDX file of shape {shape}")
     writable = bytearray(memoryview(raw)[len(header) : end])  # as torch wants it
@@ -262,3 +262,12 @@ def read_word_pairs(path: Path) -> list[tuple[str, str, float]]:
     if lines[0][0] == "word1":  # SimLex-999: a header, and the part of speech third
         return [(line[0], line[1], float(line[3])) for line in lines[1:]]
     return [(a, b, float(score)) for a, b, score in lines[2:]]  # after two lines of comment
+
+
+def present() -> list[tuple[str, int]]:
+    """The data sets' files that DATA_DIR holds, as (path below it, bytes)."""
+    known = [file for files in FASHION_MNIST.values() for file in files]
+    known += [*IMDB.values(), *WORD_PAIRS.values(), ANALOGIES]
+    paths = {data_dir() / file.path for file in known} | set(corpora())
+    files = sorted(path for path in paths if path.is_file())
+    return [(path.relative_to(data_dir()).as_posix(), path.stat().st_size) for path in files]

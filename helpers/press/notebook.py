@@ -81,20 +81,29 @@ def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
-    """What a run's numbers depend on, as a hash: equal identity, equal run.
+def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
+    """What a run's numbers depend on besides its parameters, each part as a hash.
 
-    Code cells, parameters, the helper modules in use, the locked packages and the data
-    folder count; prose does not.
+    The notebook's code cells, the helper modules it uses, the locked packages and the data
+    sets at hand count; prose does not.
     """
+    from ..catalogue import present
+
+    code = [cell.source for cell in code_cells(notebook)]
+    modules = {str(p.relative_to(root)): p.read_bytes() for p in helper_modules(notebook, root)}
     lock = root / "requirements.lock"
-    parts = [
-        [cell.source for cell in code_cells(notebook)],
-        sorted(parameters.items()),
-        [(str(path.relative_to(root)), _digest(path)) for path in helper_modules(notebook, root)],
-        _digest(lock) if lock.exists() else None,
-        os.environ.get("DATA_DIR", ""),
-    ]
+    parts = {
+        "the notebook's code": json.dumps(code).encode(),
+        **modules,
+        "requirements.lock": lock.read_bytes() if lock.exists() else b"",
+        "the data sets": json.dumps(present()).encode(),
+    }
+    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in parts.items()}
+
+
+def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
+    """Equal identity, equal run: a hash of the parameters and of all ``components``."""
+    parts = [sorted(parameters.items()), sorted(components(notebook, root).items())]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
@@ -136,7 +145,3 @@ def _parsed(source: str) -> ast.Module:
         return ast.parse("\n".join(lines))
     except SyntaxError:  # the run itself shows where
         return ast.Module([], [])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
