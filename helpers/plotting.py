@@ -93,7 +93,7 @@ def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if isinstance(formats, str):
-        formats = {name: formats for name in frame.select_dtypes("number")}
+        formats = dict.fromkeys(frame.select_dtypes("number"), formats)
     text = frame.astype(object)
     for name, pattern in (formats or {}).items():
         text[name] = [pattern.format(value) for value in frame[name]]

@@ -49,7 +49,8 @@ EDITIONS = {
 
 def direct_dependencies():
     groups = PROJECT["optional-dependencies"].values()
-    return [Requirement(line) for line in [*PROJECT["dependencies"], *sum(groups, [])]]
+    lines = [*PROJECT["dependencies"], *(line for group in groups for line in group)]
+    return [Requirement(line) for line in lines]
 
 
 def locked():

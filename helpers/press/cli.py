@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("target", type=Path)
     execute.add_argument("--profile", default="quick", choices=["quick", "full"])
     execute.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    execute.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
+    execute.add_argument("--timeout", type=int, default=600, help="seconds a cell may take; 0: any")
     execute.set_defaults(run=_execute)
 
     render = commands.add_parser("render", help="turn an executed notebook into LaTeX")
@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
     typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
     typeset.set_defaults(run=_typeset)
+
+    from ..sweep.command import add_commands
+
+    add_commands(commands)
     return parser
 
 
@@ -60,7 +64,7 @@ def _execute(options: argparse.Namespace) -> None:
         options.target,
         profile=options.profile,
         given=dict(options.p),
-        timeout=options.timeout,
+        timeout=options.timeout or None,
     )
     print(f"{name}: {'executed' if ran else 'code unchanged, new prose put around its outputs'}")
 

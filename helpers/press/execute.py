@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import psutil
 from nbformat import NotebookNode
 
 from .errors import UserError
@@ -30,12 +31,12 @@ def execute(
     *,
     profile: str = "quick",
     given: dict[str, str | Value] | None = None,
-    timeout: int = 600,
+    timeout: int | None = 600,
 ) -> bool:
     """Run ``source`` into ``target``; return whether a kernel was needed.
 
     Where only prose has changed since ``target`` was made, the new prose is put around the
-    outputs that are there. ``timeout`` (seconds) bounds the whole notebook's every cell.
+    outputs that are there. ``timeout`` bounds each cell, in seconds.
     A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
 
     Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
@@ -73,7 +74,12 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 
 def _run(
-    source: Path, target: Path, values: dict[str, Value], key: str, profile: str, timeout: int
+    source: Path,
+    target: Path,
+    values: dict[str, Value],
+    key: str,
+    profile: str,
+    timeout: int | None,
 ) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     import papermill
@@ -127,6 +133,17 @@ def _kernel_config(folder: str):
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
+_SHORT = "/tmp" if os.path.isdir("/tmp") else None
+
+
+def remove_stale_folders() -> None:
+    """Remove the private folders of processes that were killed."""
+    for folder in Path(_SHORT or tempfile.gettempdir()).glob("hw-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class _private_folders:
     """Kernel files in a short-lived folder, and nobody's IPython start-up files.
 
@@ -134,7 +151,8 @@ class _private_folders:
     """
 
     def __enter__(self) -> str:
-        self.folder = tempfile.mkdtemp(prefix="hw-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        remove_stale_folders()
+        self.folder = tempfile.mkdtemp(prefix=f"hw-{os.getpid()}-", dir=_SHORT)
         self.before = {name: os.environ.get(name) for name in self._settings()}
         os.environ.update(self._settings())
         return self.folder

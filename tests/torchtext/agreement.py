@@ -27,7 +27,7 @@ def test_this_is_the_last_torchtext():
 def test_the_tokenizers_agree_on_every_text(ours):
     theirs = BERTTokenizer(ours["vocabulary_file"], do_lower_case=True, return_tokens=True)
     assert len(ours["texts"]) > 400
-    for text, tokens in zip(ours["texts"], ours["tokens"]):
+    for text, tokens in zip(ours["texts"], ours["tokens"], strict=True):
         assert theirs(text) == tokens
 
 

@@ -1,0 +1,93 @@
+"""Runs on a Dask cluster, with no file system in common.
+
+The notebook, the helpers and the lock travel with each run; the executed notebook comes
+back, and its record is written here. A worker needs the packages of requirements.lock and,
+in its DATA_DIR, the data. Clusters on SLURM and the like: start them with dask-jobqueue
+(``SLURMCluster(...).scale(jobs=8)``) and pass its ``scheduler_address``.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from ..press.errors import UserError
+from ..press.notebook import ROOT, write_atomically
+from .local import Outcome, Settings
+from .store import Job, Store
+
+Bundle = dict[str, bytes]  # path below the project's folder to content
+
+
+def run_all(
+    jobs: list[Job], parts: dict[str, str], store: Store, settings: Settings, scheduler: str | None
+) -> Iterator[Outcome]:
+    """Run the jobs on the cluster at ``scheduler``; yield each outcome as it comes.
+
+    A run whose worker is lost is given to another one. Raises UserError if there is no
+    scheduler.
+    """
+    if not scheduler:
+        raise UserError("--engine dask needs --scheduler tcp://host:8786")
+    import cloudpickle
+    from distributed import Client, as_completed
+
+    from . import remote
+
+    cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
+    try:
+        client = Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
+    with client:
+        bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
+        sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
+        arguments = [bundle, f"notebooks/{settings.notebook.name}"]
+        futures = {}
+        for job in jobs:
+            future = client.submit(
+                remote.run,
+                *arguments,
+                job.values,
+                settings.timeout,
+                os.environ.get("DATA_DIR", ""),
+                key=f"{job.key}-{sweep}",
+                retries=settings.retries,
+                pure=False,
+            )
+            futures[future] = job
+        for future in as_completed(list(futures)):
+            outcome = _outcome(future, futures[future], parts, store)
+            yield outcome
+            if outcome.problem and settings.fail_fast:
+                client.cancel(list(futures))
+                return
+
+
+def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
+    started = time.monotonic()
+    if future.status != "finished":
+        return Outcome(job, None, f"the cluster gave it up: {future.exception()}", 0.0)
+    content, problem, seconds = future.result()
+    if problem:
+        if content:
+            write_atomically(store.failed(job), content)
+            problem += f"\nWhat it did until then: {store.failed(job)}"
+        return Outcome(job, None, problem, seconds)
+    write_atomically(store.notebook(job), content)
+    store.failed(job).unlink(missing_ok=True)
+    executed = nbformat.reads(content.decode(), as_version=4)
+    record = store.save(job, executed, parts, seconds)
+    return Outcome(job, record, "", seconds + time.monotonic() - started)
+
+
+def pack(notebook: Path) -> Bundle:
+    """What a run needs of this project: the notebook, the helpers, the lock."""
+    files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]
+    bundle = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
+    bundle["requirements.lock"] = (ROOT / "requirements.lock").read_bytes()
+    return bundle | {f"notebooks/{notebook.name}": notebook.read_bytes()}

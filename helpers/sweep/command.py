@@ -1,0 +1,150 @@
+"""``homework sweep`` and ``homework results``: the command line of the sweep."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from ..press.errors import UserError
+from ..press.notebook import ROOT, components, read_notebook
+from ..press.parameters import read_parameters
+from . import local
+from .plan import cross, grid, table
+from .store import Job, Store, cores, jobs
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add ``sweep`` and ``results`` to the command line."""
+    sweep = commands.add_parser("sweep", help="run a notebook with many parameters")
+    sweep.add_argument("notebook", help="its name or path")
+    sweep.add_argument("-g", "--grid", action="append", default=[], metavar="NAME=VALUES",
+                       help="layers=4:8, heads=2,3,4; repeat it for every combination")  # fmt: skip
+    sweep.add_argument("--zip", action="store_true", help="take the -g lists side by side")
+    sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
+    sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
+    sweep.add_argument("--jobs", type=_positive, default=1, help="runs at the same time")
+    sweep.add_argument("--dry-run", action="store_true", help="say what would run, and why")
+    sweep.add_argument("--limit", type=_positive, help="run at most this many")
+    sweep.add_argument("--only-failed", action="store_true", help="run only what failed before")
+    sweep.add_argument("--timeout", type=float, metavar="SECONDS", help="for one run")
+    sweep.add_argument("--retries", type=int, default=0, help="further tries for a failed run")
+    sweep.add_argument("--fail-fast", action="store_true", help="start nothing after a failure")
+    sweep.add_argument("--gpus", default="", metavar="0,1", help="devices to share out")
+    sweep.add_argument("--engine", default="local", choices=["local", "dask"])
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask scheduler")
+    sweep.set_defaults(run=run_sweep)
+
+    results = commands.add_parser("results", help="the records of a sweep as a table")
+    results.add_argument("notebook", help="its name")
+    results.add_argument("--metric", help="mean and spread over seeds of this one")
+    results.add_argument("--by", help="parameters to group by, a,b (default: those that vary)")
+    results.add_argument("--format", default="text", choices=["text", "csv", "markdown", "latex"])
+    results.set_defaults(run=run_results)
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
+    path = _notebook(options.notebook)
+    notebook = read_notebook(path)
+    known = read_parameters(notebook, path)
+    plan = grid(options.grid, zipped=options.zip) if options.grid else [{}]
+    if options.runs:
+        plan = cross(table(options.runs), plan)
+    wanted = jobs(plan, known, options.profile, path)
+    store, parts = Store(path.stem), components(notebook)
+    reasons = {job.key: store.why(job, parts) for job in wanted}
+    waiting = [job for job in wanted if reasons[job.key]]
+    if options.only_failed:
+        waiting = [job for job in waiting if store.failed(job).exists()]
+    waiting = waiting[: options.limit]
+    done = sum(not reason for reason in reasons.values())
+    print(f"{len(wanted)} runs: {done} done, {len(waiting)} to run")
+    if options.dry_run:
+        for job in wanted:
+            state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
+            print(f"  {state:4}  {job.label}  {reasons[job.key]}".rstrip())
+        return 0
+    with store.lock():
+        return _run(waiting, parts, store, path, options)
+
+
+def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> int:
+    for leftover in store.work.glob("*.running.ipynb"):
+        leftover.unlink()
+    settings = local.Settings(
+        notebook=path,
+        jobs=options.jobs,
+        timeout=options.timeout,
+        retries=options.retries,
+        fail_fast=options.fail_fast,
+        gpus=tuple(filter(None, options.gpus.split(","))),
+    )
+    if options.engine == "dask":
+        from .cluster import run_all
+
+        outcomes = run_all(waiting, parts, store, settings, options.scheduler)
+    else:
+        outcomes = local.run_all(waiting, parts, store, settings)
+    failed, started = 0, time.monotonic()
+    for count, outcome in enumerate(outcomes, 1):
+        failed += bool(outcome.problem)
+        if outcome.problem:
+            print(f"{outcome.job.label}: {outcome.problem}", file=sys.stderr, flush=True)
+        left = (time.monotonic() - started) / count * (len(waiting) - count)
+        facts = [_last_metric(outcome), f"{outcome.seconds:.1f} s", f"{failed} failed"]
+        facts = " · ".join([*filter(None, facts), f"{_duration(left)} left"])
+        print(f"[{count}/{len(waiting)}] {outcome.job.label}: {facts}", flush=True)
+    if waiting:
+        print(f"records: {store.records}")
+    return 1 if failed else 0
+
+
+def run_results(options: argparse.Namespace) -> int:
+    """Print the records of a sweep, or a metric's mean and spread over seeds."""
+    from . import results
+
+    path = _notebook(options.notebook)
+    frame = results.runs(Store(path.stem).records)
+    parameters = list(read_parameters(read_notebook(path), path))
+    by = options.by.split(",") if options.by else results.varied(frame, parameters)
+    if options.metric:
+        frame = results.over_seeds(frame, by or parameters[:1], options.metric)
+        best = frame.loc[frame["mean"].idxmax()]
+        print(results.write(frame, options.format))
+        if options.format == "text":
+            values = ", ".join(f"{name} {best[name]}" for name in by)
+            print(f"best: {values}: {best['mean']:.4g}")
+        return 0
+    same = [name for name in parameters if name in frame and name not in [*by, "seed"]]
+    print(results.write(frame.drop(columns=same), options.format))
+    return 0
+
+
+def _notebook(name: str) -> Path:
+    """A notebook by name (``vit_training``) or by path."""
+    path = Path(name)
+    if path.suffix != ".ipynb":
+        path = ROOT / "notebooks" / f"{name}.ipynb"
+    if not path.exists():
+        names = ", ".join(sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb")))
+        raise UserError(f"there is no notebook {name!r}; there are {names}")
+    return path.resolve()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 64 * cores() + 10_000:
+        raise ValueError
+    return number
+
+
+def _last_metric(outcome: local.Outcome) -> str:
+    if not outcome.record or not outcome.record["metrics"]:
+        return ""
+    name, value = next(iter(outcome.record["metrics"].items()))
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,172 @@
+"""Runs on this machine: a process and a kernel for each, cores and GPUs divided among them."""
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import psutil
+
+from ..press.errors import UserError
+from ..press.notebook import read_notebook
+from .store import Job, Store, cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a sweep is run."""
+
+    notebook: Path
+    jobs: int = 1
+    timeout: float | None = None  # seconds that one run may take
+    retries: int = 0
+    fail_fast: bool = False
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one job ended: its record, or the problem."""
+
+    job: Job
+    record: dict | None
+    problem: str
+    seconds: float
+
+
+@dataclass
+class _Running:
+    job: Job
+    tries: int
+    slot: int
+    process: multiprocessing.Process
+    result: Connection  # where the child sends its record, or its problem
+    started: float
+
+
+def run_all(
+    jobs: list[Job], parts: dict[str, str], store: Store, settings: Settings
+) -> Iterator[Outcome]:
+    """Run the jobs, ``settings.jobs`` at a time; yield each outcome as it comes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["papermill", "helpers.sweep.local"])
+    waiting = deque((job, 0) for job in jobs)
+    running: list[_Running] = []
+    slots = list(range(settings.jobs))
+    try:
+        while waiting or running:
+            while waiting and slots:
+                running.append(
+                    _start(*waiting.popleft(), slots.pop(0), context, parts, store, settings)
+                )
+            for one in _finished(running, settings.timeout):
+                running.remove(one)
+                slots.append(one.slot)
+                outcome = _outcome(one, settings.timeout)
+                if outcome.problem and one.tries < settings.retries:
+                    waiting.append((one.job, one.tries + 1))
+                    continue
+                yield outcome
+                if outcome.problem and settings.fail_fast:
+                    waiting.clear()
+    finally:
+        for one in running:
+            kill(one.process.pid)
+
+
+def _start(
+    job: Job,
+    tries: int,
+    slot: int,
+    context,
+    parts: dict[str, str],
+    store: Store,
+    settings: Settings,
+) -> _Running:
+    receiver, sender = context.Pipe(duplex=False)
+    threads = max(1, cores() // settings.jobs)
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if settings.gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
+    store.failed(job).unlink(missing_ok=True)
+    arguments = (job, parts, store, settings.notebook, environment, sender)
+    process = context.Process(target=_child, args=arguments)
+    process.start()
+    sender.close()
+    return _Running(job, tries, slot, process, receiver, time.monotonic())
+
+
+def _child(
+    job: Job, parts: dict[str, str], store: Store, notebook: Path, environment: dict, sender
+) -> None:
+    """Execute one job in this process and write its record."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(environment)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until this process ends)
+    from ..press.execute import execute
+
+    started = time.monotonic()
+    try:
+        given = {name: value for name, value in job.values.items() if name != "profile"}
+        target = store.notebook(job)
+        target.unlink(missing_ok=True)
+        execute(notebook, target, profile=job.values["profile"], given=given, timeout=None)
+        record = store.save(job, read_notebook(target), parts, time.monotonic() - started)
+        sender.send((record, ""))
+    except UserError as error:
+        sender.send((None, str(error)))
+    except Exception as error:  # whatever it is, it must reach the person at the terminal
+        sender.send((None, f"{type(error).__name__}: {error}"))
+
+
+def _die_with_parent() -> None:
+    """A sweep that is killed takes its runs with it: none goes on unseen."""
+    wait([multiprocessing.parent_process().sentinel])
+    kill(os.getpid())
+
+
+def kill(pid: int) -> None:
+    """End a process and everything it started, the process itself last."""
+    try:
+        process = psutil.Process(pid)
+        family = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _finished(running: list[_Running], timeout: float | None) -> list[_Running]:
+    """Wait until a run ends or its time is up, and return those of which one is true."""
+    now = time.monotonic()
+    patience = None
+    if timeout is not None:
+        patience = max(0.0, min(one.started for one in running) + timeout - now)
+    ended = wait([one.process.sentinel for one in running], patience)
+    late = time.monotonic() - (timeout or float("inf"))
+    for one in running:
+        if one.process.sentinel not in ended and one.started <= late:
+            kill(one.process.pid)
+    return [one for one in running if one.process.sentinel in ended or one.started <= late]
+
+
+def _outcome(one: _Running, timeout: float | None) -> Outcome:
+    seconds = time.monotonic() - one.started
+    late = timeout is not None and seconds >= timeout
+    record, problem = None, f"took longer than {timeout:g} s" if late else "its process died"
+    try:
+        if one.result.poll():
+            record, problem = one.result.recv()
+    except EOFError:
+        problem = "its process died"
+    one.process.join()
+    return Outcome(one.job, record, problem, seconds)

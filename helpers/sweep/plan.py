@@ -1,0 +1,88 @@
+"""Which runs a sweep consists of: grids, zipped lists, or the rows of a table."""
+
+import csv
+import itertools
+import math
+from pathlib import Path
+
+from ..press.errors import UserError
+
+Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
+
+
+def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
+    """Runs from axes such as ``layers=4:8`` and ``heads=2,3,4``.
+
+    A grid has every combination, the last axis changing fastest; ``zipped`` takes the axes
+    side by side. ``first:last`` and ``first:last:step`` include both ends. Raises UserError.
+    """
+    named: dict[str, list[str]] = {}
+    for axis in axes:
+        name, equals, values = axis.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier() or not values.strip():
+            raise UserError(f"-g {axis!r}: write it as name=values, such as layers=4:8 or lr=1,2")
+        named.setdefault(name, []).extend(_values(values, axis))
+    if zipped:
+        lengths = {name: len(values) for name, values in named.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise UserError(f"--zip needs as many values for each parameter: {counts}")
+        combinations = zip(*named.values(), strict=True)
+    else:
+        combinations = itertools.product(*named.values())
+    return _distinct([dict(zip(named, values, strict=True)) for values in combinations])
+
+
+def table(path: Path) -> list[Run]:
+    """Runs from a CSV file: a column per parameter, a row per run, an empty cell for a default.
+
+    Raises UserError for a file that is missing, empty, or has rows longer than its header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a CSV file: {error}") from None
+    for number, row in enumerate(rows, 2):
+        if None in row:
+            raise UserError(f"{path}:{number}: more values than the header has names")
+    runs = [{name.strip(): value for name, value in row.items() if value} for row in rows]
+    if not runs:
+        raise UserError(f"{path} has no runs: a header of parameter names, then a row for each run")
+    return _distinct(runs)
+
+
+def cross(runs: list[Run], others: list[Run]) -> list[Run]:
+    """Every run of ``runs`` with every run of ``others``; the latter win over the former."""
+    return _distinct([run | other for run in runs for other in others])
+
+
+def _values(text: str, axis: str) -> list[str]:
+    values = []
+    for part in text.split(","):
+        part = part.strip()
+        if not part:
+            raise UserError(f"-g {axis!r}: a value is missing")
+        values += _range(part, axis) if ":" in part else [part]
+    return values
+
+
+def _range(text: str, axis: str) -> list[str]:
+    """``4:8`` as 4, 5, 6, 7, 8; ``0.1:0.3:0.1`` as 0.1, 0.2, 0.3."""
+    try:
+        first, last, *rest = (float(bound) for bound in text.split(":"))
+        step = rest[0] if rest else math.copysign(1, last - first)
+        count = math.floor((last - first) / step + 1e-9) + 1
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise UserError(f"-g {axis!r}: {text!r} is not first:last or first:last:step") from None
+    if len(rest) > 1 or not 1 <= count <= 100_000:
+        raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
+    return [f"{first + i * step:.12g}" for i in range(count)]
+
+
+def _distinct(runs: list[Run]) -> list[Run]:
+    """Each run once, in order."""
+    return list({tuple(sorted(run.items())): run for run in runs}.values())

@@ -1,0 +1,182 @@
+"""Records of runs: one JSON file each, written whole when the run is done.
+
+A record is named after the run's parameters and holds what the run depended on, so that
+it can be told whether it is done, and if it would be repeated, why.
+"""
+
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import platform
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from .. import mime
+from ..press.errors import UserError
+from ..press.notebook import ROOT, write_atomically
+from ..press.parameters import Parameter, Value, choose
+from .plan import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: the values it was given, and all values it will have."""
+
+    given: dict[str, Value]
+    values: dict[str, Value]
+    defaults: dict[str, Value]
+
+    @property
+    def key(self) -> str:
+        """A file name: what is not the default, readable, and a hash of all values."""
+        content = json.dumps(sorted(self.values.items()), default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+        special = {k: v for k, v in self.values.items() if v != self.defaults[k]}
+        readable = "_".join(f"{name}-{value}" for name, value in special.items())
+        allowed = (c if c.isalnum() or c in "._-" else "-" for c in readable)
+        return f"{''.join(allowed)[:80]}_{digest}".lstrip("_.")
+
+    @property
+    def label(self) -> str:
+        """The given values as a person reads them."""
+        return " ".join(f"{name}={value}" for name, value in self.given.items()) or "defaults"
+
+
+def jobs(runs: list[Run], known: dict[str, Parameter], profile: str, path: Path) -> list[Job]:
+    """The runs with their parameters checked, each job once. Raises UserError."""
+    defaults = {name: parameter.default for name, parameter in known.items()}
+    found = {}
+    for run in runs:
+        values = choose(known, run, profile, path)
+        job = Job({name: values[name] for name in run}, defaults | values, defaults)
+        found.setdefault(json.dumps(sorted(job.values.items()), default=str), job)
+    return list(found.values())
+
+
+class Store:
+    """The records and notebooks of one notebook's runs."""
+
+    def __init__(self, name: str, *, records: Path | None = None, work: Path | None = None):
+        self.records = records or ROOT / "data" / "results" / name
+        self.work = work or ROOT / "build" / "sweeps" / name
+
+    def record(self, job: Job) -> Path:
+        """Where the job's record lies once the job is done."""
+        return self.records / f"{job.key}.json"
+
+    def notebook(self, job: Job) -> Path:
+        """Where the job's executed notebook lies; ``.failed.ipynb`` beside it if it failed."""
+        return self.work / f"{job.key}.ipynb"
+
+    def failed(self, job: Job) -> Path:
+        """The partly executed notebook of a job that failed."""
+        return self.notebook(job).with_suffix(".failed.ipynb")
+
+    def why(self, job: Job, parts: dict[str, str]) -> str:
+        """Why the job has to run: empty if it is done, by code and data as they are now."""
+        try:
+            done = json.loads(self.record(job).read_text(encoding="utf-8"))["identity"]
+        except FileNotFoundError:
+            return "failed before" if self.failed(job).exists() else "not run yet"
+        except (ValueError, KeyError, TypeError):
+            return "its record is broken"
+        changed = [name for name in sorted(parts | done) if parts.get(name) != done.get(name)]
+        return f"changed since: {', '.join(changed)}" if changed else ""
+
+    @contextmanager
+    def lock(self):
+        """One sweep at a time in this folder. Raises UserError if there is another."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        with (self.work / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise UserError(
+                    f"another sweep (process {owner}) is at work in {self.work}: wait for it"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def save(self, job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float) -> dict:
+        """Write the job's record; from then on it is done. Returns the record."""
+        record = make_record(job, executed, parts, seconds)
+        text = json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n"
+        write_atomically(self.record(job), text)
+        return record
+
+
+def make_record(job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float) -> dict:
+    """What an executed notebook recorded, with how it was made."""
+    metrics, claims, stamp = {}, {}, {}
+    for cell in executed.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if content := data.get(mime.RECORD):
+                metrics[content["name"]] = content["value"]
+            if content := data.get(mime.CLAIM):
+                claims[content["name"]] = content["holds"]
+            stamp |= data.get(mime.STAMP, {})
+    return {
+        "parameters": job.values,
+        "metrics": metrics,
+        "claims": claims,
+        "stamp": stamp,
+        "seconds": round(seconds, 2),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(),
+        "identity": parts,
+    }
+
+
+def hardware() -> str:
+    """The processor and how many of its cores this process may use."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {cores()} cores"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load(folder: Path) -> list[dict]:
+    """All records in ``folder``, by name; a file that is not one is refused.
+
+    Raises UserError naming the broken file.
+    """
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            record["parameters"], record["metrics"], record["identity"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
+        records.append(record | {"name": path.stem})
+    return records
+
+
+def is_current(record: dict, parts: dict[str, str]) -> bool:
+    """Whether code and packages are still those the record was made with.
+
+    The data sets are left out: a record made elsewhere is read where they are not.
+    """
+    mine, theirs = dict(parts), dict(record["identity"])
+    mine.pop("the data sets", None)
+    theirs.pop("the data sets", None)
+    return mine == theirs

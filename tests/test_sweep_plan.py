@@ -1,0 +1,159 @@
+"""Which runs a sweep has, and which of them are done."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from press_fixtures import claim, executed, source_notebook, value
+
+from helpers.press.errors import UserError
+from helpers.press.parameters import read_parameters
+from helpers.sweep import results
+from helpers.sweep.plan import cross, grid, table
+from helpers.sweep.store import Store, is_current, jobs, load
+
+PATH = Path("notebooks/tiny.ipynb")
+KNOWN = read_parameters(source_notebook(), PATH)
+
+
+def test_a_grid_has_every_combination_the_last_axis_fastest():
+    runs = grid(["layers=4:6", "heads=2,3"])
+    assert [tuple(run.values()) for run in runs] == [
+        ("4", "2"), ("4", "3"), ("5", "2"), ("5", "3"), ("6", "2"), ("6", "3"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("a=4:8", ["4", "5", "6", "7", "8"]),
+        ("a=8:4", ["8", "7", "6", "5", "4"]),
+        ("a=0.1:0.3:0.1", ["0.1", "0.2", "0.3"]),
+        ("a=1, 3:4 ,x", ["1", "3", "4", "x"]),
+        ("a=2,2,2", ["2"]),
+        ("a=0:64:32", ["0", "32", "64"]),
+    ],
+)
+def test_an_axis_is_a_list_of_values_and_ranges(axis, values):
+    assert [run["a"] for run in grid([axis])] == values
+
+
+@pytest.mark.parametrize(
+    "axis", ["a", "a=", "=1", "a b=1", "a=1,,2", "a=1:x", "a=1:2:0", "a=1:5:-1", "a=0:1e9"]
+)
+def test_a_wrong_axis_is_refused_in_one_line(axis):
+    with pytest.raises(UserError) as caught:
+        grid([axis])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@given(st.lists(st.lists(st.integers(-99, 99), min_size=1, max_size=4, unique=True), max_size=4))
+def test_the_size_of_a_grid_is_the_product_of_its_axes(axes):
+    texts = [f"p{i}={','.join(map(str, values))}" for i, values in enumerate(axes)]
+    expected = 1
+    for values in axes:
+        expected *= len(values)
+    assert len(grid(texts)) == expected
+
+
+def test_zip_takes_axes_side_by_side():
+    runs = grid(["a=1,2", "b=3,4"], zipped=True)
+    assert runs == [{"a": "1", "b": "3"}, {"a": "2", "b": "4"}]
+    with pytest.raises(UserError, match="a has 2, b has 1"):
+        grid(["a=1,2", "b=3"], zipped=True)
+
+
+def test_runs_come_from_a_table_and_cross_with_a_grid(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("\ufeffa,b\n1,x\n2,\n2,\n", encoding="utf-8")
+    assert table(path) == [{"a": "1", "b": "x"}, {"a": "2"}]
+    assert len(cross(table(path), grid(["c=1,2"]))) == 4
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n", "a\n1,2\n", 'a\n"open\n'])
+def test_a_table_without_runs_is_refused(tmp_path, content):
+    path = tmp_path / "runs.csv"
+    path.write_text(content)
+    with pytest.raises(UserError):
+        table(path)
+
+
+def test_jobs_are_checked_before_anything_starts_and_counted_once():
+    assert len(jobs(grid(["n=1,2"]), KNOWN, "quick", PATH)) == 2
+    assert len(jobs([{"n": "2"}, {"n": "02".lstrip("0")}], KNOWN, "quick", PATH)) == 1
+    with pytest.raises(UserError, match="did you mean"):
+        jobs(grid(["nn=1"]), KNOWN, "quick", PATH)
+    with pytest.raises(UserError, match="outside"):
+        jobs(grid(["n=1,99"]), KNOWN, "quick", PATH)
+    typed, default = jobs([{"n": "1"}], KNOWN, "quick", PATH), jobs([{}], KNOWN, "quick", PATH)
+    assert typed[0].key == default[0].key  # 1 is the default: the same run
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
+
+
+PARTS = {"the notebook's code": "1", "helpers/x.py": "2", "the data sets": "3"}
+
+
+def test_a_run_is_done_when_its_record_is_whole_and_nothing_changed(store):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    assert store.why(job, PARTS) == "not run yet"
+    store.save(job, executed(claim("t/c"), value("t/v")), PARTS, 1.5)
+    assert store.why(job, PARTS) == ""
+    assert store.why(job, PARTS | {"helpers/x.py": "9"}) == "changed since: helpers/x.py"
+    path = store.record(job)
+    path.write_text(path.read_text()[:-20])
+    assert store.why(job, PARTS) == "its record is broken"
+
+
+def test_a_record_holds_what_the_notebook_recorded(store):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, executed(claim("t/c"), value("t/v")), PARTS, 1.5)
+    (record,) = load(store.records)
+    assert record["parameters"] == {"profile": "quick", "n": 2}
+    assert record["metrics"] == {"t/v": 1}
+    assert record["claims"] == {"t/c": True}
+    assert record["seconds"] == 1.5
+    assert is_current(record, PARTS | {"the data sets": "elsewhere"})
+    assert not is_current(record, PARTS | {"helpers/x.py": "9"})
+
+
+def test_two_sweeps_do_not_share_a_folder(store):
+    with store.lock(), pytest.raises(UserError, match="another sweep"), store.lock():
+        pass
+    with store.lock():
+        pass
+
+
+def test_a_file_that_is_no_record_is_named(store):
+    store.records.mkdir()
+    (store.records / "x.json").write_text(json.dumps({"parameters": {}}))
+    with pytest.raises(UserError, match=r"x\.json is not a record"):
+        load(store.records)
+
+
+def test_the_table_gives_mean_and_spread_over_seeds(store):
+    known = read_parameters(
+        source_notebook(parameters="seed = 0  # s\nn = 1  # n\nprofile='q'"), PATH
+    )
+    for job in jobs(grid(["n=1,2", "seed=0,1,2"]), known, "quick", PATH):
+        score = nbformat.from_dict(value("t/score"))
+        content = next(iter(content for m, content in score.data.items() if "record" in m))
+        content["value"] = job.values["n"] + job.values["seed"] / 10
+        store.save(job, executed(score), PARTS, 1.0)
+    frame = results.runs(store.records)
+    assert len(frame) == 6
+    assert results.varied(frame, list(known)) == ["n"]
+    table = results.over_seeds(frame, ["n"], "score")
+    assert table["mean"].tolist() == pytest.approx([1.1, 2.1])
+    assert table["std"].tolist() == pytest.approx([0.1, 0.1])
+    assert table["runs"].tolist() == [3, 3]
+    with pytest.raises(UserError, match="no column 'scores'"):
+        results.over_seeds(frame, ["n"], "scores")
+    for style in results.FORMATS:
+        assert "mean" in results.write(table, style)

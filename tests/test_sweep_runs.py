@@ -1,0 +1,171 @@
+"""Sweeps that run: interrupted, resumed, failing, late, and on a Dask cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from press_fixtures import source_notebook, write
+
+from helpers.press.notebook import components, read_notebook
+from helpers.press.parameters import read_parameters
+from helpers.sweep import cluster, local
+from helpers.sweep.plan import grid
+from helpers.sweep.store import Store, jobs, load
+
+CODE = """import os, time
+from helpers.records import record, stamp
+stamp(profile=profile, seed=0)
+if n == 7: raise ValueError("seven")
+if n == 8: os._exit(1)
+if n == 9: time.sleep(600)
+time.sleep({pause})
+record("tiny/square", n * n)
+record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
+"""
+
+
+class Sweep:
+    def __init__(self, folder, pause=0.0):
+        self.path = write(source_notebook(CODE.format(pause=pause)), folder / "tiny.ipynb")
+        notebook = read_notebook(self.path)
+        self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
+        self.store = Store("tiny", records=folder / "records", work=folder / "work")
+
+    def jobs(self, *axes):
+        return jobs(grid(list(axes)), self.known, "quick", self.path)
+
+    def run(self, *axes, **settings):
+        settings = local.Settings(notebook=self.path, **settings)
+        waiting = [job for job in self.jobs(*axes) if self.store.why(job, self.parts)]
+        return list(local.run_all(waiting, self.parts, self.store, settings))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return Sweep(tmp_path)
+
+
+def squares(store):
+    return sorted(record["metrics"]["tiny/square"] for record in load(store.records))
+
+
+def test_runs_are_done_once_and_share_the_cores(sweep):
+    outcomes = sweep.run("n=1:3", jobs=2)
+    assert [outcome.problem for outcome in outcomes] == ["", "", ""]
+    assert squares(sweep.store) == [1, 4, 9]
+    threads = {record["metrics"]["tiny/threads"] for record in load(sweep.store.records)}
+    assert threads == {max(1, len(os.sched_getaffinity(0)) // 2)}
+    assert sweep.run("n=1:3", jobs=2) == []
+
+
+def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
+    outcomes = sweep.run("n=6:9", jobs=2, timeout=15)
+    problems = {outcome.job.values["n"]: outcome.problem for outcome in outcomes}
+    assert problems[6] == ""
+    assert "ValueError: seven" in problems[7]
+    assert "kernel died" in problems[8]
+    assert "longer than 15 s" in problems[9]
+    assert squares(sweep.store) == [36]
+    (seven,) = sweep.jobs("n=7")
+    assert sweep.store.failed(seven).exists()
+    assert sweep.store.why(seven, sweep.parts) == "failed before"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if is_kernel_of(p, sweep.store)]
+
+
+def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
+    assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
+    (outcome,) = sweep.run("n=7", retries=1)
+    assert "seven" in outcome.problem
+
+
+def is_kernel_of(process, store):
+    try:
+        return str(store.work) in " ".join(process.cmdline()) or str(store.work) in process.cwd()
+    except psutil.Error:
+        return False
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_sweep_runs import Sweep
+if __name__ == "__main__":
+    sweep = Sweep.__new__(Sweep)
+    Sweep.__init__(sweep, Path({folder!r}), pause=0.3)
+    with sweep.store.lock():
+        for outcome in sweep.run("n=0:5", jobs=2):
+            assert not outcome.problem, outcome.problem
+"""
+
+
+def test_a_sweep_killed_at_any_moment_loses_nothing_and_leaves_nothing_running(tmp_path):
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    for patience in (4.0, 6.0):
+        process = subprocess.Popen([sys.executable, script], start_new_session=True)
+        time.sleep(patience)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    store = Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
+    before = {path.name: path.stat().st_mtime_ns for path in store.records.glob("*.json")}
+    load(store.records)  # no record is half written
+    subprocess.run([sys.executable, script], check=True)
+    assert squares(store) == [n * n for n in range(6)]
+    after = {path.name: path.stat().st_mtime_ns for path in store.records.glob("*.json")}
+    assert before.items() <= after.items()  # what was done was not done again
+    assert not list(store.work.glob("*.part")) + list(store.records.glob(".*.part"))
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """A scheduler and two workers, each a process of its own."""
+    address = tmp_path / "scheduler.json"
+    common = [sys.executable, "-m", "distributed.cli"]
+    scheduler = [*common[:2], "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    worker = [*common[:2], "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
+    worker += ["--no-nanny", "--scheduler-file", str(address)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen([*scheduler, "--scheduler-file", str(address)], **quiet)]
+    while not address.exists():
+        time.sleep(0.1)
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        processes.append(
+            subprocess.Popen([*worker, "--local-directory", folder], **quiet, cwd=folder)
+        )
+    yield json.loads(address.read_text())["address"], processes
+    for process in processes:
+        local.kill(process.pid)
+        process.wait()
+
+
+def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask):
+    address, (_, one, _) = dask
+    sweep = Sweep(tmp_path, pause=1.0)
+    settings = local.Settings(notebook=sweep.path, jobs=2)
+    outcomes = []
+    for outcome in cluster.run_all(
+        sweep.jobs("n=1:5"), sweep.parts, sweep.store, settings, address
+    ):
+        outcomes.append(outcome)
+        if len(outcomes) == 1:
+            local.kill(one.pid)
+    assert [outcome.problem for outcome in outcomes] == [""] * 5
+    assert squares(sweep.store) == [1, 4, 9, 16, 25]
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep):
+    from helpers.press.errors import UserError
+
+    settings = local.Settings(notebook=sweep.path)
+    for address in (None, "tcp://127.0.0.1:9"):
+        with pytest.raises(UserError, match="scheduler"):
+            list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, address))
