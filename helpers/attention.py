@@ -48,10 +48,11 @@ def windowed_attention(
 
     Queries go in blocks of b (default w), which see b + w − 1 keys between them, so no T×T
     matrix appears: 4T(b + w − 1)d operations if b divides T. The window is ``band_mask``'s
-    (Beltagy et al. 2020, "Longformer", §3.1).
+    (Beltagy et al. 2020, "Longformer", §3.1). Raises ValueError for a size below 1.
     """
-    _check("width", width)
-    T, block = q.shape[-2], min(block or width, q.shape[-2])
+    T = q.shape[-2]
+    block = min(width, T) if block is None else block
+    _at_least_one(width=width, block=block)
     blocks, seen = -(-T // block), block + width - 1
     fill = blocks * block - T  # rows that complete the last block
     left = width - 1 if causal else width // 2
@@ -102,9 +103,10 @@ def causal_linear_attention(
     """Linear attention where position i sees positions 1 … i only: O(Tm(d_v + b)).
 
     The prefix sums S_i = S_{i−1} + φ(k_i)v_iᵀ are kept once per block of b positions; inside
-    a block, the small b×b product is masked (Hua et al. 2022, §3.3).
+    a block, the small b×b product is masked (Hua et al. 2022, "Transformer Quality in Linear
+    Time").
     """
-    _check("block", block)
+    _at_least_one(block=block)
     T, fill = q.shape[-2], -q.shape[-2] % block
     q, k, v = phi(q), phi(k), F.pad(v, (0, 1), value=1.0)
     q, k, v = (F.pad(x, (0, 0, 0, fill)).unflatten(-2, (-1, block)) for x in (q, k, v))
@@ -130,8 +132,8 @@ def pooling_matrix(T: int, rank: int, **options) -> Tensor:
 def low_rank_attention(q: Tensor, k: Tensor, v: Tensor, projection: Tensor) -> Tensor:
     """Softmax attention over r summaries E k, E v of the sequence: O(Trd).
 
-    ``projection`` E is (r, T), learned by Wang et al. (2020, "Linformer", eq. 7); a matrix
-    product of 8Trd operations in all.
+    ``projection`` E is (r, T), learned by Wang et al. (2020, "Linformer", eq. 7). The four
+    products take 8Trd operations. Raises ValueError if E does not fit the keys.
     """
     if projection.shape[-1] != k.shape[-2]:
         size = tuple(projection.shape)
@@ -139,6 +141,7 @@ def low_rank_attention(q: Tensor, k: Tensor, v: Tensor, projection: Tensor) -> T
     return softmax_attention(q, projection @ k, projection @ v)
 
 
-def _check(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"attention with {name} {value}: choose {name} ≥ 1")
+def _at_least_one(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"attention with {name} {value}: choose {name} ≥ 1")

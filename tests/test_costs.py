@@ -1,0 +1,73 @@
+"""Counters of operations and memory against what is known, fits against exact power laws."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.costs import crossover, growth_exponent, memory, operations, seconds
+
+sizes = [64, 128, 256, 512, 1024]
+
+
+def test_a_product_counts_its_multiplications_and_additions():
+    assert operations(torch.matmul, torch.ones(3, 5), torch.ones(5, 7)) == 2 * 3 * 5 * 7
+    assert operations(torch.matmul, torch.ones(4, 3, 5), torch.ones(4, 5, 7)) == 4 * 2 * 3 * 5 * 7
+    assert operations(torch.exp, torch.ones(100)) == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("function", "peak", "largest"),
+    [
+        (lambda x: x + 1, 1, 1),
+        (lambda x: x + 1 + 1 + 1, 2, 1),  # the first sum is gone before the third
+        (lambda x: (x + 1).view(-1)[3:].view(1, -1), 1, 1),  # views cost nothing
+        (lambda x: x.view(-1)[3:], 0, 0),  # a view of the input
+        (lambda x: x.add_(1), 0, 0),  # in place
+        (lambda x: [x + 1, x + 2, x + 3], 3, 1),
+        (lambda x: torch.cat([x, x]), 2, 2),
+        (lambda x: [torch.cat([x + 1, x + 2]), x + 3], 4, 2),
+    ],
+)
+def test_memory_is_the_most_alive_at_once(function, peak, largest, device):
+    x = torch.zeros(10, 100, device=device)
+    counter = memory(function, x)
+    assert counter.peak == peak * 4000
+    assert counter.largest == largest * 4000
+    assert counter.live == 0
+
+
+def test_time_is_the_least_of_several_runs():
+    runs = []
+    assert seconds(runs.append, 1, repeats=4, at_least=0) >= 0
+    assert len(runs) == 1 + 4
+    work = torch.zeros(100, 100)
+    assert 0 < seconds(torch.linalg.inv_ex, work, repeats=1, at_least=0.002) < 1
+
+
+@given(power=st.floats(-3, 3), factor=st.floats(1e-3, 1e3))
+def test_the_exponent_of_a_power_law_is_found(power, factor):
+    fitted = growth_exponent(sizes, [factor * size**power for size in sizes])
+    assert fitted == pytest.approx(power, abs=1e-9)
+
+
+@given(at=st.floats(65, 1020))
+def test_power_laws_cross_where_they_do(at):
+    cheap, dear = [at * size for size in sizes], [size**2 for size in sizes]
+    assert crossover(sizes, cheap, dear) == pytest.approx(at, rel=1e-9)
+
+
+def test_without_a_crossing_it_is_infinite():
+    low, high = [1] * 5, [2] * 5
+    assert crossover(sizes, low, high) == -math.inf
+    assert crossover(sizes, high, low) == math.inf
+    assert crossover(sizes, low, low) == math.inf  # never less
+
+
+def test_the_last_crossing_counts():
+    assert crossover(sizes, [1, 3, 1, 3, 1], [2] * 5) == pytest.approx(
+        512 * 2 ** (math.log(1.5) / math.log(3))
+    )

@@ -1,0 +1,80 @@
+"""The packaged encoder: its weights are the published ones, its forward pass is BERT's."""
+
+import pytest
+import torch
+
+from helpers import encoder
+from helpers.encoder import load_encoder, minilm_attention_inputs, minilm_folder, token_rows
+
+TEXTS = ["A film about attention, and about time.", "Nobody saw the ending coming! " * 30]
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    return load_encoder()
+
+
+def test_rows_are_full_and_framed(packaged):
+    ids = token_rows(TEXTS, rows=3, length=32)
+    tokenizer = packaged.tokenizer
+    assert ids.shape == (3, 32)
+    assert (ids[:, 0] == tokenizer.cls_token_id).all()
+    assert (ids[:, -1] == tokenizer.sep_token_id).all()
+    expected = tokenizer(" ".join(TEXTS), add_special_tokens=False)["input_ids"][:90]
+    assert ids[:, 1:-1].flatten().tolist() == expected
+
+
+def test_too_little_text_says_so():
+    with pytest.raises(ValueError, match="50 rows of 32 take 1,500 tokens, the texts have"):
+        token_rows(TEXTS, rows=50, length=32)
+
+
+def test_attention_inputs_are_those_of_transformers(packaged):
+    ids = token_rows(TEXTS, rows=2, length=40)
+    seen = []
+    for layer in packaged.model.encoder.layer:
+        for part in (layer.attention.self.query, layer.attention.self.key):
+            part.register_forward_hook(lambda module, given, output: seen.append(output))
+        layer.attention.self.value.register_forward_hook(lambda m, g, output: seen.append(output))
+    with torch.no_grad():
+        packaged.model(ids)
+    ours = [x for layer in minilm_attention_inputs(ids) for x in layer]
+    assert len(ours) == len(seen) == 3 * 6
+    for x, reference in zip(ours, seen, strict=True):
+        assert x.shape == (2, 12, 40, 32)
+        torch.testing.assert_close(x.transpose(1, 2).flatten(2), reference, rtol=1e-4, atol=1e-4)
+
+
+def test_quick_takes_the_packaged_encoder(packaged):
+    assert type(packaged.model).__name__ == "BertModel"
+    assert not packaged.model.training
+    assert "MiniLM" in packaged.source
+
+
+def test_full_without_a_hub_says_what_it_uses_instead(monkeypatch):
+    def load(name, source):
+        if name == encoder.BERT:
+            raise OSError("no connection\nand a long explanation")
+        return source
+
+    monkeypatch.setattr(encoder, "_load", load)
+    with pytest.warns(UserWarning, match="no bert-base-uncased: no connection Using all-MiniLM"):
+        source = load_encoder(profile="full")
+    assert "in place of bert-base-uncased" in source
+
+
+def test_an_unknown_profile_is_named():
+    with pytest.raises(ValueError, match="'fast' is not one of quick, full"):
+        load_encoder(profile="fast")
+
+
+def test_other_weights_are_refused(monkeypatch):
+    monkeypatch.setattr(encoder, "MINILM_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match="not the published 000000000000…: reinstall gt-all"):
+        minilm_folder.__wrapped__()
+
+
+def test_a_missing_package_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(encoder, "MINILM_PACKAGE", "no_such_package_here")
+    with pytest.raises(FileNotFoundError, match="pip install no-such-package-here"):
+        minilm_folder.__wrapped__()
