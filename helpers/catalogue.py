@@ -74,9 +74,10 @@ def read_idx(path: Path, shape: tuple[int, ...], limit: int | None) -> np.ndarra
 
 
 # IMDB: the hub's Parquet files at a fixed revision, whose sha256 the hub publishes.
-_IMDB_FOLDER = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip(
-    "/"
-) + "/datasets/stanfordnlp/imdb/resolve/e6281661ce1c48d982bc483cf8a173c1bbeb5d31/plain_text/"
+_HUB = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+_IMDB_FOLDER = (
+    f"{_HUB}/datasets/stanfordnlp/imdb/resolve/e6281661ce1c48d982bc483cf8a173c1bbeb5d31/plain_text/"
+)
 
 
 def _imdb(name: str, sha256: str, size: int, content: str) -> RemoteFile:

@@ -119,6 +119,13 @@ def test_images_of_another_shape_are_refused(fashion, raw):
         fashion_mnist("test", profile="full")
 
 
+def test_a_limit_asks_for_no_more_than_its_images(fashion):
+    fashion(image_bytes=idx(fashion.images)[: 16 + 3 * 28 * 28 + 1])
+    assert len(fashion_mnist("test", profile="full", limit=3).images) == 3
+    with pytest.raises(DataUnavailable, match="is not an IDX file of shape"):
+        fashion_mnist("test", profile="full", limit=4)
+
+
 def test_a_corrupted_image_file_is_named_and_not_used(fashion, folder):
     path = folder / catalogue.FASHION_MNIST["test"][0].path
     content = bytearray(path.read_bytes())
@@ -304,6 +311,12 @@ def test_words_as_numbers_agree_with_a_counter(words, min_count):
     expected = [pair for pair in Counter(words).most_common() if pair[1] >= min_count]
     assert list(zip(vocabulary, counts, strict=True)) == expected
     assert [vocabulary[i] for i in ids] == [word for word in words if word in vocabulary]
+
+
+def test_words_of_equal_count_come_in_the_texts_order():
+    words = [f"{a}{b}" for a in "zebra" for b in "quickly"]
+    twice = words[::2]
+    assert Corpus(" ".join(words + twice), "test").encode()[0] == twice + words[1::2]
 
 
 def test_words_are_not_cut_between_blocks():
