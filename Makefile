@@ -75,7 +75,7 @@ ifneq ($(filter build/%,$(MAKECMDGOALS)),)
   -include $(EXECUTED:.ipynb=.d)
 endif
 
-PRESS := $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
+PRESS := helpers/cli.py $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
 
 $(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls student.toml $(PRESS) build/.settings-$(HW)
 	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT)

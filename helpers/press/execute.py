@@ -16,6 +16,7 @@ from .notebook import (
     helper_modules,
     identity,
     read_notebook,
+    tags,
     write_atomically,
     write_notebook,
 )
@@ -62,15 +63,11 @@ def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
         return False
     done = iter(code_cells(earlier))
     cells = [next(done) if cell.cell_type == "code" else cell for cell in notebook.cells]
-    injected = [cell for cell in earlier.cells if "injected-parameters" in _tags(cell)]
-    place = next(i for i, cell in enumerate(cells) if "parameters" in _tags(cell))
+    injected = [cell for cell in earlier.cells if "injected-parameters" in tags(cell)]
+    place = next(i for i, cell in enumerate(cells) if "parameters" in tags(cell))
     earlier.cells = [*cells[: place + 1], *injected, *cells[place + 1 :]]
     write_notebook(earlier, target)
     return True
-
-
-def _tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
 
 
 def _run(

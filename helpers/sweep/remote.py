@@ -25,7 +25,7 @@ def run(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         target = Path(folder, "executed.ipynb")
-        command = [sys.executable, "-m", "helpers.press.cli", "execute", notebook, str(target)]
+        command = [sys.executable, "-m", "helpers.cli", "execute", notebook, str(target)]
         command += ["--profile", values["profile"], "--timeout", "0"]
         for name, value in values.items():
             if name != "profile":

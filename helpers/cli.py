@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import UserError
-
-BUILD = Path("build")
+from .press.errors import UserError
+from .sweep.command import add_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,15 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
     typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
     typeset.set_defaults(run=_typeset)
-
-    from ..sweep.command import add_commands
-
     add_commands(commands)
     return parser
 
 
 def _execute(options: argparse.Namespace) -> None:
-    from .execute import execute
+    from .press.execute import execute
 
     name = options.notebook.stem
     ran = execute(
@@ -70,13 +66,13 @@ def _execute(options: argparse.Namespace) -> None:
 
 
 def _render(options: argparse.Namespace) -> None:
-    from .render import render
+    from .press.render import render
 
     render(options.executed, options.target)
 
 
 def _typeset(options: argparse.Namespace) -> None:
-    from .typeset import read_student, typeset
+    from .press.typeset import read_student, typeset
 
     given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
     student = read_student(Path("student.toml"), given)
