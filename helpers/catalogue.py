@@ -136,7 +136,8 @@ def reviews_digest(path: Path) -> str | None:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-# text8: Mahoney publishes the MD5 of the unpacked file; the archive's sha256 follows from it.
+# text8: Mahoney publishes the MD5 of the unpacked file; the archive's sha256 is as users of it
+# have recorded it beside that MD5.
 _TEXT8_ZIP = RemoteFile(
     path="text8/text8.zip",
     urls=("https://mattmahoney.net/dc/text8.zip",),

@@ -73,7 +73,7 @@ class Corpus:
         return self.text.split()
 
     def encode(self, *, min_count: int = 1) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """The words in order as numbers, in a twentieth of the memory that ``words`` takes.
+        """The words in order as numbers of four bytes, where ``words`` takes sixty for each.
 
         Returns the vocabulary (V words by falling count, first come first), the counts,
         int64 (V,), and the text as indices of the vocabulary, int32 (T,). Words that occur
