@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("target", type=Path)
     execute.add_argument("--profile", default="quick", choices=["quick", "full"])
     execute.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    execute.add_argument("--timeout", type=int, default=600, help="seconds a cell may take; 0: any")
+    execute.add_argument("--timeout", type=int, default=600, help="seconds it may take; 0: any")
     execute.set_defaults(run=_execute)
 
     render = commands.add_parser("render", help="turn an executed notebook into LaTeX")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def execute(
     """Run ``source`` into ``target``; return whether a kernel was needed.
 
     Where only prose has changed since ``target`` was made, the new prose is put around the
-    outputs that are there. ``timeout`` bounds each cell, in seconds.
+    outputs that are there. ``timeout`` bounds the notebook, in seconds.
     A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
 
     Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
@@ -96,14 +97,14 @@ def _run(
                 cwd=source.parent,
                 kernel_name="python3",
                 progress_bar=False,
-                execution_timeout=timeout,
+                timeout_func=_remaining(timeout),
                 config=_kernel_config(folder),
                 shutdown_kernel="immediate",
             )
         except PapermillExecutionError as error:
             problem = _describe(error)
         except CellTimeoutError:
-            problem = f"a cell took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
+            problem = f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
             problem = "its kernel died (out of memory? a smaller batch or limit helps)"
         except RuntimeError as error:  # the kernel did not start
@@ -118,6 +119,12 @@ def _run(
     executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
     running.unlink()
     write_notebook(executed, target)
+
+
+def _remaining(timeout: int | None):
+    """For each cell, what is left of the notebook's time; None for no bound."""
+    end = time.monotonic() + (timeout or 0)
+    return lambda cell: max(0.1, end - time.monotonic()) if timeout else None
 
 
 def _kernel_config(folder: str):
