@@ -1,0 +1,132 @@
+"""Word vectors from helpers.word2vec and from gensim's Word2Vec, trained in turn on one text.
+
+``python -m bench.skipgram [--bytes 20000000] [--epochs 5] [--rounds 2]`` prints a line for each
+run and adds it, with its provenance, to data/results/skipgram_word2vec.json. Both train on two
+threads with the same settings; each has its own learning rate, gensim its default and ours
+as well. The corpus and the tests come from helpers.datasets, in the full profile. gensim is
+in the optional dependencies ``peers``.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helpers import word2vec
+from helpers.datasets import analogies, corpus, word_similarity
+from helpers.downloads import ROOT
+from helpers.records import commit, versions
+from helpers.word2vec import SkipGram, WordVectors
+
+RESULTS = ROOT / "data/results/skipgram_word2vec.json"
+SETTINGS = {"size": 100, "window": 5, "negatives": 5, "subsample": 1e-3}
+RUNS = [("helpers.word2vec", 0.05), ("gensim", 0.025), ("gensim", 0.05)]
+
+
+class Clock:
+    """Wall-clock seconds and processor seconds of what runs inside ``with``."""
+
+    def __enter__(self) -> "Clock":
+        self._start = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        now = time.perf_counter(), time.process_time()
+        self.seconds, self.cpu_seconds = (b - a for a, b in zip(self._start, now, strict=True))
+
+
+def ours(words: Sequence[str], counts, ids: np.ndarray, rate: float, *, epochs, threads, seed):
+    """Centre vectors (d, 100) by helpers.word2vec, and the time that training took."""
+    model = SkipGram(counts=counts, seed=seed, **SETTINGS)
+    with Clock() as clock:
+        model.train(ids, epochs=epochs, rate=rate, threads=threads)
+    return model.centre, clock
+
+
+def gensims(words: Sequence[str], counts, ids: np.ndarray, rate: float, *, epochs, threads, seed):
+    """The same by gensim (Řehůřek and Sojka 2010), in the order of ``words``."""
+    from gensim.models import Word2Vec
+
+    parts = (ids[start : start + 10_000] for start in range(0, len(ids), 10_000))
+    sentences = [[words[i] for i in part] for part in parts]
+    model = Word2Vec(
+        sg=1,
+        vector_size=SETTINGS["size"],
+        window=SETTINGS["window"],
+        negative=SETTINGS["negatives"],
+        sample=SETTINGS["subsample"],
+        min_count=1,
+        workers=threads,
+        alpha=rate,
+        seed=seed + 1,
+    )
+    model.build_vocab(sentences)
+    with Clock() as clock:
+        model.train(sentences, total_examples=len(sentences), epochs=epochs)
+    return torch.from_numpy(model.wv[words]), clock
+
+
+def evaluate(words: Sequence[str], vectors: Tensor) -> dict[str, float]:
+    """ρ on WordSim-353 and SimLex-999, and the share of Google's analogies solved."""
+    vectors = WordVectors(words, vectors)
+    answers = vectors.answers(analogies(profile="full"))
+    pairs = {name: word_similarity(name, profile="full") for name in ("wordsim353", "simlex999")}
+    scores = {name: vectors.rank_correlation(frame)[0] for name, frame in pairs.items()}
+    return scores | {"analogies": float((answers["answer"] == answers["d"]).mean())}
+
+
+def provenance() -> dict[str, str]:
+    """Where, when and with what this was run."""
+    code = hashlib.sha256(Path(word2vec.__file__).read_bytes()).hexdigest()[:12]
+    device = f"{os.cpu_count()} cores, {platform.machine()}"
+    versions_used = versions() | {"gensim": version("gensim")}
+    return versions_used | {
+        "device": device, "commit": commit(), "code": code, "date": str(date.today())
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Train in turn, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bytes", type=int, default=20_000_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    text = corpus(profile="full", limit=options.bytes)
+    length = text.text.count(" ") + 1
+    words, counts, ids = text.encode(min_count=5)
+    for seed in range(options.rounds):
+        how = {"epochs": options.epochs, "threads": options.threads, "seed": seed}
+        for name, rate in RUNS:
+            train = gensims if name == "gensim" else ours
+            vectors, clock = train(words, counts, ids, rate, **how)
+            run = {"trainer": name, "data": text.source, "words": length, "rate": rate}
+            run |= SETTINGS | how | evaluate(words, vectors)
+            run |= {"seconds": clock.seconds, "cpu_seconds": clock.cpu_seconds}
+            run["words_per_second"] = round(length * options.epochs / clock.seconds)
+            run = {k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()}
+            print(json.dumps(run), flush=True)
+            add(run | provenance())
+
+
+def add(run: dict) -> None:
+    """Append one run to the recorded results."""
+    runs = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in [*runs, run])
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(f"[\n{lines}\n]\n")
+
+
+if __name__ == "__main__":
+    main()
