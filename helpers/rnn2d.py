@@ -17,7 +17,6 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 BORDERS = ("padded", "skipped")
 
@@ -51,21 +50,24 @@ class RNN2d(nn.Module):
         """States (B, n, m, h) of ``images`` (B, c, n, m), one anti-diagonal after another.
 
         The nodes with i + j = d need only those with i + j = d − 1, so that each of the
-        n + m − 1 anti-diagonals is one batched step.
+        n + m − 1 anti-diagonals is one batched step. In the diagonal before, the node to the
+        left of a node has the same row, and the node above it one row less.
         """
         height, width = images.shape[-2:]
-        inputs = self.pixel(images.permute(2, 3, 0, 1))  # (B, c, n, m) -> (n, m, B, h)
-        columns = _skew(inputs).unbind(1)  # column d, (n, B, h), holds anti-diagonal d
-        states, previous, previous_top = [], inputs[:0, 0], 0  # before the first: no nodes
-        for d, column in enumerate(columns):
-            top, bottom = max(0, d - width + 1), min(d + 1, height)  # the rows it crosses
-            count, first = bottom - top, top - previous_top
+        inputs = self.pixel(images.flatten(2).permute(2, 0, 1))  # (n·m, B, c) -> (n·m, B, h)
+        rows = torch.arange(height, device=images.device)
+        diagonal = (rows[:, None] + torch.arange(width, device=images.device)).flatten()  # i + j
+        order, counts = diagonal.argsort(stable=True), diagonal.bincount().tolist()
+        states, previous, previous_top = [], inputs[:0], 0  # before the first: no nodes
+        for d, summand in enumerate(inputs[order].split(counts)):  # (count, B, h)
+            top = max(0, d - width + 1)  # the diagonal's first row
+            count, first = len(summand), top - previous_top  # first: where row `top` lay before
             above = self._multiply(self.above, previous, first - 1, count)
             left = self._multiply(self.left, previous, first, count)
-            previous = self.activation(column[top:bottom] + above + left)  # (count, B, h)
-            previous_top = top
-            states.append(F.pad(previous, (0, 0, 0, 0, top, height - bottom)))  # (n, B, h)
-        return _unskew(torch.stack(states, 1), width).movedim(2, 0)
+            previous, previous_top = self.activation(summand + above + left), top
+            states.append(previous)
+        grid = torch.cat(states)[order.argsort()]  # (n·m, B, h) in reading order
+        return grid.unflatten(0, (height, width)).movedim(2, 0)  # (B, n, m, h)
 
     def node_by_node(self, images: Tensor) -> Tensor:
         """The same states (B, n, m, h), one node at a time in reading order."""
@@ -82,7 +84,10 @@ class RNN2d(nn.Module):
         return grid.unflatten(1, (height, width))  # (B, n, m, h)
 
     def _multiply(self, matrix: nn.Linear, previous: Tensor, first: int, count: int) -> Tensor:
-        """``matrix`` times nodes first … first + count − 1 of ``previous``, zero past its ends."""
+        """``matrix`` times nodes first … first + count − 1 of ``previous``, zero past its ends.
+
+        ``previous`` is (nodes, B, h), the diagonal before; returns (count, B, h).
+        """
         begin, end = max(first, 0), min(first + count, len(previous))
         inside = previous[begin:end]
         ends = (0, 0, 0, 0, begin - first, first + count - end)
@@ -118,23 +123,6 @@ class ConvNet(nn.Module):
         for convolution in self.convolutions:
             images = self.activation(convolution(images))  # (B, h, n, m)
         return images.movedim(1, -1)
-
-
-def _skew(grid: Tensor) -> Tensor:
-    """Shift row i of ``grid`` (n, m, B, h) right by i places: (n, n + m − 1, B, h).
-
-    Its columns are then the anti-diagonals (van den Oord et al. 2016, PixelRNN, figure 3).
-    """
-    height, width = grid.shape[:2]
-    flat = F.pad(grid, (0, 0, 0, 0, 0, height)).flatten(0, 1)  # (n·(m + n), B, h)
-    return flat[: height * (width + height - 1)].unflatten(0, (height, -1))
-
-
-def _unskew(skewed: Tensor, width: int) -> Tensor:
-    """Undo ``_skew``: (n, n + m − 1, B, h) -> (n, m, B, h)."""
-    height = len(skewed)
-    flat = F.pad(skewed.flatten(0, 1), (0, 0, 0, 0, 0, height))  # (n·(m + n), B, h)
-    return flat.unflatten(0, (height, -1))[:, :width]
 
 
 # ------------------------------------------------------------------ closed forms
@@ -264,17 +252,6 @@ def _evaluate(node, weights, sources, activation, border) -> list[Scalar]:
         products = map(operator.mul, (weight for row in rows for weight in row), inputs)
         state.append(reduce(operator.add, products).activate(activation))
     return state
-
-
-def count_by_torch(model: nn.Module, images: Tensor) -> int:
-    """Floating-point operations of one forward pass by PyTorch's counter.
-
-    The counter takes a sum of m products for 2m operations: one addition too many. On
-    tensors of the device ``meta`` it counts without computing.
-    """
-    with FlopCounterMode(display=False) as counter:
-        model(images)
-    return counter.get_total_flops()
 
 
 def sensitivity(model: nn.Module, size: int, node: tuple[int, int], seed: int = 0) -> Tensor:
