@@ -1,0 +1,330 @@
+"""Sentiment of a review from a frozen text encoder: heads, training, evaluation, attribution.
+
+A head gets token features (B, T, width), one row per token, and each review's ``lengths``
+(B,); it returns one logit per review, positive for a positive review (label 1).
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from helpers.features import Features, plan_batches
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+NEGATIVE, POSITIVE = 0, 1  # the labels, said once
+CLASSES = ("negative", "positive")
+VALIDATION_SHARE = 0.3  # of the reviews given for training, as the homework has it
+
+
+def split(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers to train on and to validate on, 70 : 30, drawn by the seed.
+
+    Of IMDB's 25,000 these are 17,500 and 7,500. Raises ValueError if either is empty.
+    """
+    held_out = round(VALIDATION_SHARE * count)
+    if not 0 < held_out < count:
+        raise ValueError(f"{count} reviews cannot be split 70 : 30: take at least 2")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[held_out:], order[:held_out]
+
+
+def mask(lengths: Tensor, longest: int) -> Tensor:
+    """True (B, longest) where a row still has tokens."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:
+    """Each row of x (B, T, ·) reversed within its own length; its padding stays behind.
+
+    Applied twice it gives x again.
+    """
+    steps = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])  # (B, T)
+    last = lengths[:, None] - 1
+    source = torch.where(steps <= last, last - steps, steps)  # (B, T)
+    return x.gather(1, source[:, :, None].expand_as(x))
+
+
+class BidirectionalGRU(nn.Module):
+    """A bidirectional GRU (Cho et al. 2014) that never reads padding.
+
+    Time runs forward in one GRU of each layer and backward in the other. The backward one
+    reads the rows reversed within their own lengths, so that padding comes last for both,
+    after all that is used. Plain batches do, and on a CPU their backward pass is about ten
+    times faster than a packed sequence's; ``as_torch`` gives PyTorch's module for these.
+    """
+
+    def __init__(self, *, width: int, hidden: int, layers: int, dropout: float):
+        super().__init__()
+        widths = [width] + [2 * hidden] * (layers - 1)
+        self.ahead = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+        self.back = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+        self.dropout = nn.Dropout(dropout)  # between layers
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (B, T, 2·hidden) and the last layer's final states (B, 2·hidden)."""
+        rows = torch.arange(len(x), device=x.device)
+        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
+            x = self.dropout(x) if layer else x
+            forth = ahead(x)[0]  # (B, T, hidden)
+            reverse = back(reverse_rows(x, lengths))[0]  # (B, T, hidden), last step first
+            x = torch.cat([forth, reverse_rows(reverse, lengths)], dim=-1)
+        return x, torch.cat([forth[rows, lengths - 1], reverse[rows, lengths - 1]], dim=-1)
+
+    def as_torch(self) -> nn.GRU:
+        """PyTorch's bidirectional GRU with a copy of these weights."""
+        first = self.ahead[0]
+        twin = nn.GRU(
+            first.input_size,
+            first.hidden_size,
+            num_layers=len(self.ahead),
+            dropout=self.dropout.p if len(self.ahead) > 1 else 0.0,
+            bidirectional=True,
+            batch_first=True,
+        )
+        for layer, pair in enumerate(zip(self.ahead, self.back, strict=True)):
+            for gru, suffix in zip(pair, ("", "_reverse"), strict=True):
+                for name, value in gru.named_parameters():
+                    target = getattr(twin, f"{name.removesuffix('_l0')}_l{layer}{suffix}")
+                    target.data.copy_(value.data)
+        return twin
+
+
+def run_packed(gru: nn.GRU, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """PyTorch's way: outputs (B, T, 2·hidden), zero over padding, and final states."""
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    outputs, final = gru(packed)  # final: (2·layers, B, hidden)
+    outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
+    return outputs, torch.cat([final[-2], final[-1]], dim=-1)
+
+
+class GRUHead(nn.Module):
+    """The homework's head: a bidirectional GRU of 2 layers, dropout, one linear output."""
+
+    def __init__(self, *, width: int, hidden: int = 256, layers: int = 2, dropout: float = 0.25):
+        super().__init__()
+        self.gru = BidirectionalGRU(width=width, hidden=hidden, layers=layers, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(2 * hidden, 1)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        _, final = self.gru(features, lengths)  # (B, 2·hidden)
+        return self.output(self.dropout(final)).squeeze(-1)  # (B,)
+
+
+class AttentionHead(nn.Module):
+    """A weighted mean of the token features, then an MLP with one hidden layer.
+
+    The weights are a softmax over the review's tokens of a learned score (Lin et al. 2017,
+    "A structured self-attentive sentence embedding", with one row).
+    """
+
+    def __init__(self, *, width: int, hidden: int = 256, dropout: float = 0.25):
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        self.output = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Dropout(dropout),
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+        )
+
+    def weights(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """What share of the mean each token has: (B, T), 0 over padding."""
+        scores = self.score(features).squeeze(-1)  # (B, T)
+        inside = mask(lengths, features.shape[1])
+        return scores.masked_fill(~inside, -math.inf).softmax(dim=-1)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        weights = self.weights(features, lengths)
+        pooled = torch.einsum("bt,btw->bw", weights, features)
+        return self.output(pooled).squeeze(-1)  # (B,)
+
+
+class FirstTokenHead(nn.Module):
+    """Dropout and a linear output on the first token, [CLS]: what fine-tuning needs."""
+
+    def __init__(self, *, width: int, dropout: float = 0.1):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, 1)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        return self.output(self.dropout(features[:, 0])).squeeze(-1)  # (B,)
+
+
+class SentimentClassifier(nn.Module):
+    """An encoder and a head, from token numbers to logits. A frozen encoder stays so.
+
+    ``train()`` leaves a frozen encoder in evaluation mode: its dropout would otherwise
+    disturb features that nothing learns to repair.
+    """
+
+    def __init__(self, encoder: "BertModel", head: nn.Module, *, frozen: bool = True):
+        super().__init__()
+        self.encoder, self.head, self.frozen = encoder, head, frozen
+        encoder.requires_grad_(not frozen)
+
+    def train(self, mode: bool = True) -> "SentimentClassifier":
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (B,) of token numbers (B, T)."""
+        inside = mask(lengths, ids.shape[1]).long()
+        features = self.encoder(input_ids=ids, attention_mask=inside).last_hidden_state
+        return self.head(features, lengths)
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """How many parameters a model has, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+
+
+def homework_model() -> SentimentClassifier:
+    """The homework's model around ``bert-base-uncased``: its shapes, without any numbers.
+
+    Everything lies on PyTorch's meta device, so that no weight is downloaded or stored.
+    BertConfig's defaults are that model's (Devlin et al. 2019): 12 layers, width 768.
+    """
+    from transformers import BertConfig, BertModel
+
+    with torch.device("meta"):
+        bert = BertModel(BertConfig())
+        return SentimentClassifier(bert, GRUHead(width=bert.config.hidden_size))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch. Losses are in nats per review; seconds are its time."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: AdamW, its rate falling in a line to zero, batches of equal length."""
+
+    epochs: int
+    rate: float = 1e-3
+    weight_decay: float = 0.01
+    tokens: int = 8192  # in a batch, padding included
+    warmup: float = 0.0  # share of all steps in which the rate rises from zero
+
+
+def scores(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Cross-entropy (nats per review) and accuracy: totals over the N reviews, divided by N."""
+    loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    return loss.item(), ((logits > 0).long() == labels).double().mean().item()
+
+
+Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # rows → padded batch (B, T, …), lengths (B,)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, inputs: Inputs, lengths: Tensor, rows: Tensor, *, tokens: int = 16_384
+) -> Tensor:
+    """Logits (N,) of the reviews ``rows``, in that order. The model is left in eval mode."""
+    model.eval()
+    logits = torch.empty(len(rows))
+    for batch in plan_batches(lengths[rows], tokens=tokens):
+        logits[batch] = model(*inputs(rows[batch])).float().cpu()
+    return logits
+
+
+def train(
+    model: nn.Module,
+    inputs: Inputs,
+    lengths: Tensor,
+    labels: Tensor,
+    *,
+    training: Tensor,
+    validation: Tensor,
+    recipe: Recipe,
+    seed: int,
+    report: Callable[[Epoch], None] = lambda epoch: None,
+) -> list[Epoch]:
+    """Train in place; end with the weights of the epoch of least validation loss.
+
+    ``training`` and ``validation`` are row numbers. Raises FloatingPointError when the
+    loss is no longer finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    orders = [
+        plan_batches(lengths[training], tokens=recipe.tokens, generator=generator)
+        for _ in range(recipe.epochs)
+    ]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    total = sum(map(len, orders))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: rate_factor(step, total, recipe.warmup)
+    )
+    history, best = [], None
+    for number, order in enumerate(orders, 1):
+        start = time.perf_counter()
+        loss, accuracy = _pass(model, inputs, labels, training, order, optimiser, schedule)
+        held_out = scores(predict(model, inputs, lengths, validation), labels[validation])
+        epoch = Epoch(number, loss, accuracy, *held_out, time.perf_counter() - start)
+        if best is None or epoch.validation_loss < min(e.validation_loss for e in history):
+            best = copy.deepcopy({name: p for name, p in model.state_dict().items()})
+        history.append(epoch)
+        report(epoch)
+    model.load_state_dict(best)
+    model.eval()
+    return history
+
+
+def _pass(
+    model: nn.Module,
+    inputs: Inputs,
+    labels: Tensor,
+    training: Tensor,
+    order: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> tuple[float, float]:
+    """One epoch: its loss (nats per review) and accuracy, both as totals over N."""
+    model.train()
+    loss_sum, right = 0.0, 0
+    for batch in order:
+        target = labels[training[batch]]
+        logits = model(*inputs(training[batch])).float().cpu()
+        loss = F.binary_cross_entropy_with_logits(logits, target.float())
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError("the loss is not finite: lower the learning rate")
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        loss_sum += loss.item() * len(batch)
+        right += int(((logits > 0).long() == target).sum())
+    return loss_sum / len(training), right / len(training)
+
+
+def rate_factor(step: int, total: int, warmup: float) -> float:
+    """The learning rate as a share of its peak: a line up over ``warmup``, a line down to 0."""
+    rise = warmup * total
+    return step / rise if step < rise else (total - step) / max(1.0, total - rise)
