@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from helpers.features import Features, plan_batches
+from helpers.features import plan_batches
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -288,7 +289,7 @@ def train(
         held_out = scores(predict(model, inputs, lengths, validation), labels[validation])
         epoch = Epoch(number, loss, accuracy, *held_out, time.perf_counter() - start)
         if best is None or epoch.validation_loss < min(e.validation_loss for e in history):
-            best = copy.deepcopy({name: p for name, p in model.state_dict().items()})
+            best = copy.deepcopy(model.state_dict())
         history.append(epoch)
         report(epoch)
     model.load_state_dict(best)
@@ -328,3 +329,56 @@ def rate_factor(step: int, total: int, warmup: float) -> float:
     """The learning rate as a share of its peak: a line up over ``warmup``, a line down to 0."""
     rise = warmup * total
     return step / rise if step < rise else (total - step) / max(1.0, total - rise)
+
+
+def save_head(head: nn.Module, path: Path) -> None:
+    """Write a head's weights as safetensors, which hold numbers and never code."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, path)
+
+
+def load_head(head: nn.Module, path: Path) -> None:
+    """Read what ``save_head`` wrote into a head of the same shape.
+
+    Raises ValueError if the file is damaged or belongs to another head.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        head.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not hold this head's weights: {reason}") from error
+
+
+def integrated_gradients(
+    model: SentimentClassifier, ids: Tensor, *, points: int = 24, blank: int = 0
+) -> tuple[Tensor, float]:
+    """How much each token (T,) moves the logit, and the whole change that they explain.
+
+    Sundararajan et al. 2017, "Axiomatic attribution for deep networks": the gradient along
+    the straight line from a blank review ([PAD] for every token but [CLS] and [SEP]) to this
+    one, integrated by Gauss and Legendre's rule. The attributions of an exact integral sum to
+    the change of the logit.
+    """
+    model.eval()
+    embedding = model.encoder.get_input_embeddings()
+    with torch.no_grad():
+        ends = embedding(ids)  # (T, width)
+        empty = torch.full_like(ids, blank)
+        empty[0], empty[-1] = ids[0], ids[-1]
+        blanks = embedding(empty)  # (T, width)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    at = torch.tensor((nodes + 1) / 2, dtype=ends.dtype, device=ids.device)
+    share = torch.tensor(weights / 2, dtype=ends.dtype, device=ids.device)
+    at = torch.cat([at, at.new_tensor([0.0, 1.0])])  # the ends, for the change itself
+    path = (blanks + at[:, None, None] * (ends - blanks)).requires_grad_()  # (points + 2, T, width)
+    lengths = torch.full((len(path),), len(ids), device=ids.device)
+    with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass in eval mode
+        logits = model.head(model.encoder(inputs_embeds=path).last_hidden_state, lengths)
+        (gradient,) = torch.autograd.grad(logits.sum(), path)
+    mean = torch.einsum("p,ptw->tw", share, gradient[:-2])
+    return (mean * (ends - blanks)).sum(-1), (logits[-1] - logits[-2]).item()

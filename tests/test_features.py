@@ -1,0 +1,163 @@
+"""The cache of frozen features: right numbers, and no wrong ones kept."""
+
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import features
+from helpers.encoder import load_encoder
+from helpers.features import TokenRows, frozen_features, plan_batches, tokenise, truncate
+
+TEXTS = ["A fine film.", "", "Dull. " * 40, "Кино 🎬 电影!", "I would see it again, twice."]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder()
+
+
+@pytest.fixture(scope="module")
+def tokens(encoder):
+    return tokenise(TEXTS, encoder.tokenizer, length=24, tail=6)
+
+
+@pytest.fixture
+def quiet():
+    said = []
+    return said, said.append
+
+
+@given(st.integers(2, 60), st.integers(3, 30), st.data())
+def test_truncation_keeps_both_ends(count, length, data):
+    tail = data.draw(st.integers(0, length - 2))
+    kept = truncate(range(count), length=length, tail=tail)
+    assert len(kept) == min(count, length)
+    assert (kept[0], kept[-1]) == (0, count - 1)
+    if count > length:
+        head = length - tail - 1
+        assert kept == [*range(head), *range(count - tail - 1, count)]
+
+
+def test_a_tail_that_leaves_no_room_is_refused():
+    with pytest.raises(ValueError, match=r"tail = 9: with length 10 it lies in 0\.\.8"):
+        truncate(range(20), length=10, tail=9)
+
+
+def test_tokens_are_the_tokenizers(encoder, tokens):
+    assert len(tokens) == len(TEXTS)
+    assert tokens.lengths.tolist()[1:3] == [2, 24]  # empty: [CLS] [SEP]; long: cut
+    ids, lengths = tokens.batch(torch.tensor([0, 1]))
+    assert ids[0, : lengths[0]].tolist() == encoder.tokenizer(TEXTS[0])["input_ids"]
+    assert ids[1].tolist()[:3] == [101, 102, 0]
+    assert len(tokenise([], encoder.tokenizer, length=8)) == 0
+    long = tokenise(["word " * 100_000], encoder.tokenizer, length=256)
+    assert long.lengths.tolist() == [256]
+
+
+def test_a_review_without_tokens_is_named():
+    with pytest.raises(ValueError, match="review 1 has no token"):
+        TokenRows.of([[101, 102], []])
+
+
+@given(
+    st.lists(st.integers(1, 300), max_size=80), st.integers(1, 600), st.booleans(), st.integers(0)
+)
+def test_batches_hold_all_once_within_the_budget(lengths, budget, shuffled, seed):
+    lengths = torch.tensor(lengths, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(seed % 2**32) if shuffled else None
+    batches = plan_batches(lengths, tokens=budget, generator=generator)
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= budget
+
+
+def test_similar_lengths_share_a_batch():
+    lengths = torch.randint(10, 257, (2000,), generator=torch.Generator().manual_seed(0))
+    for generator in (None, torch.Generator().manual_seed(0)):
+        batches = plan_batches(lengths, tokens=4096, generator=generator)
+        padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+        assert padded < 1.2 * int(lengths.sum())
+
+
+def test_features_are_those_of_each_review_alone(encoder, tokens, tmp_path, quiet):
+    said, say = quiet
+    found = frozen_features(encoder.model, tokens, folder=tmp_path, budget=60, say=say)
+    total = int(tokens.lengths.sum())
+    assert said == [f"writing features of {total} tokens × 384, {2 * total * 384 / 1e6:,.0f} MB"]
+    for row in range(len(TEXTS)):
+        ids, lengths = tokens.batch(torch.tensor([row]))
+        with torch.no_grad():
+            alone = encoder.model(input_ids=ids).last_hidden_state
+        values, length = found.batch(torch.tensor([row]))
+        torch.testing.assert_close(values, alone, rtol=2e-3, atol=2e-3)
+        assert length.equal(lengths)
+    padded, lengths = found.batch(torch.tensor([1, 2]))
+    assert padded.shape == (2, 24, 384)
+    assert (padded[0, 2:] == 0).all()
+
+
+def test_the_second_time_nothing_is_computed(encoder, tokens, tmp_path, quiet, monkeypatch):
+    said, say = quiet
+    first = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
+    monkeypatch.setattr(features, "encode", None)
+    again = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
+    assert np.array_equal(first.array, again.array)
+    assert again.seconds == 0 < first.seconds
+    assert len(said) == 1
+    assert isinstance(again.array, np.memmap)
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "note"])
+def test_a_damaged_cache_is_made_again(encoder, tokens, tmp_path, quiet, damage):
+    said, say = quiet
+    first = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
+    expected = np.array(first.array)
+    (path,) = tmp_path.glob("*.npy")
+    data = bytearray(path.read_bytes())
+    if damage == "bit":
+        data[-7] ^= 1
+    del data[len(data) - (100 if damage == "cut" else 0) :]
+    path.unlink()
+    path.write_bytes(data)
+    if damage == "note":
+        path.with_suffix(".json").write_text("{")
+    again = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
+    assert any("is damaged: it is made again" in line for line in said)
+    assert np.array_equal(again.array, expected)
+
+
+def test_the_key_depends_on_all_that_matters(encoder, tokens):
+    key = features.cache_key(encoder.model, tokens, bf16=False)
+    assert key == features.cache_key(encoder.model, tokens, bf16=False)
+    other = tokenise(TEXTS, encoder.tokenizer, length=23)
+    keys = {
+        key,
+        features.cache_key(encoder.model, tokens, bf16=True),
+        features.cache_key(encoder.model, other, bf16=False),
+    }
+    weight = encoder.model.pooler.dense.bias
+    with torch.no_grad():
+        weight[0] += 1
+        keys.add(features.cache_key(encoder.model, tokens, bf16=False))
+        weight[0] -= 1
+    assert len(keys) == 4
+
+
+def test_a_full_disk_is_seen_before_the_work(encoder, tokens, tmp_path, monkeypatch, quiet):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    with pytest.raises(OSError, match=r"0\.0 GB free, the features take"):
+        frozen_features(encoder.model, tokens, folder=tmp_path, say=quiet[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_in_training_mode_is_refused(encoder, tokens, tmp_path):
+    encoder.model.train()
+    with pytest.raises(ValueError, match="its dropout would be cached"):
+        frozen_features(encoder.model, tokens, folder=tmp_path)
+    encoder.model.eval()

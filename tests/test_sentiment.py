@@ -1,0 +1,248 @@
+"""Heads, training and attributions of the sentiment notebook."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from helpers import sentiment
+from helpers.sentiment import (
+    AttentionHead,
+    BidirectionalGRU,
+    FirstTokenHead,
+    GRUHead,
+    Recipe,
+    SentimentClassifier,
+    homework_model,
+    integrated_gradients,
+    load_head,
+    parameter_counts,
+    predict,
+    rate_factor,
+    reverse_rows,
+    run_packed,
+    save_head,
+    scores,
+    split,
+    train,
+)
+
+WIDTH = 6
+HEADS = {
+    "gru": lambda: GRUHead(width=WIDTH, hidden=5),
+    "attention": lambda: AttentionHead(width=WIDTH, hidden=5),
+    "first": lambda: FirstTokenHead(width=WIDTH),
+}
+
+
+def batch(lengths, *, seed=0, padding=0.0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(len(lengths), max(lengths), WIDTH, generator=generator)
+    lengths = torch.tensor(lengths)
+    x[~sentiment.mask(lengths, x.shape[1])] = padding
+    return x, lengths
+
+
+@pytest.fixture(scope="module")
+def small_bert():
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=20,
+        initializer_range=0.5,
+    )
+    return BertModel(config).eval()
+
+
+def test_the_homeworks_parameter_counts():
+    model = homework_model()
+    assert parameter_counts(model) == (112_241_409, 2_759_169)
+    assert all(p.is_meta for p in model.parameters())
+    one_layer = SentimentClassifier(model.encoder, GRUHead(width=768, layers=1).to("meta"))
+    assert parameter_counts(one_layer)[1] != 2_759_169
+
+
+def test_the_homeworks_split_sizes():
+    training, validation = split(25_000, seed=3)
+    assert (len(training), len(validation)) == (17_500, 7_500)
+    assert sorted([*training.tolist(), *validation.tolist()]) == list(range(25_000))
+    assert training.equal(split(25_000, seed=3)[0])
+    assert not training.equal(split(25_000, seed=4)[0])
+    with pytest.raises(ValueError, match="1 reviews cannot be split"):
+        split(1, seed=0)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_reversing_rows_is_reversing_each(lengths):
+    x, lengths = batch(lengths)
+    turned = reverse_rows(x, lengths)
+    for row, back, length in zip(x, turned, lengths.tolist(), strict=True):
+        assert back[:length].equal(row[:length].flip(0))
+        assert back[length:].equal(row[length:])
+    assert reverse_rows(turned, lengths).equal(x)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_gru_is_pytorchs_packed_one(layers):
+    torch.manual_seed(1)
+    ours = BidirectionalGRU(width=WIDTH, hidden=5, layers=layers, dropout=0.0)
+    theirs = ours.as_torch()
+    x, lengths = batch([7, 1, 4, 7])
+    inside = sentiment.mask(lengths, 7)
+    out, final = ours(x, lengths)
+    expected_out, expected = run_packed(theirs, x, lengths)
+    torch.testing.assert_close(final, expected)
+    torch.testing.assert_close(out[inside], expected_out[inside])
+    final.square().sum().backward()
+    expected.square().sum().backward()
+    grown = ours.as_torch()
+    for name, parameter in theirs.named_parameters():
+        layer, reverse = int(name.split("_l")[1][0]), name.endswith("_reverse")
+        gru = (ours.back if reverse else ours.ahead)[layer]
+        own = getattr(gru, name.split("_l")[0] + "_l0").grad
+        torch.testing.assert_close(own, parameter.grad)
+        assert getattr(grown, name).equal(parameter)
+    wrong = theirs(x)[1]  # padding read: the mistake that the lengths are there against
+    assert not torch.allclose(torch.cat([wrong[-2], wrong[-1]], -1), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@settings(max_examples=20)
+@given(lengths=st.lists(st.integers(1, 8), min_size=2, max_size=5), padding=st.floats(-9, 9))
+def test_a_head_does_not_see_padding_or_company(name, lengths, padding):
+    torch.manual_seed(0)
+    head = HEADS[name]().eval()
+    clean, n = batch(lengths)
+    dirty, _ = batch(lengths, padding=padding)
+    together = head(dirty, n)
+    alone = torch.cat([head(clean[i : i + 1, :k], n[i : i + 1]) for i, k in enumerate(lengths)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_weights_are_shares():
+    torch.manual_seed(0)
+    x, lengths = batch([5, 2, 1])
+    weights = HEADS["attention"]().weights(x, lengths)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3))
+    assert (weights[~sentiment.mask(lengths, 5)] == 0).all()
+
+
+def test_a_frozen_encoder_stays_in_evaluation_mode(small_bert):
+    model = SentimentClassifier(small_bert, HEADS["gru"]()).train()
+    assert model.head.training
+    assert not any(module.training for module in model.encoder.modules())
+    assert not any(p.requires_grad for p in model.encoder.parameters())
+    thawed = SentimentClassifier(small_bert, HEADS["gru"](), frozen=False).train()
+    assert thawed.encoder.training
+    assert all(p.requires_grad for p in thawed.parameters())
+    small_bert.eval()
+
+
+def test_a_prediction_does_not_depend_on_padding(small_bert):
+    model = SentimentClassifier(small_bert, HEADS["gru"]()).eval()
+    ids = torch.tensor([[2, 7, 9, 3] + 14 * [0]])
+    lengths = torch.tensor([4])
+    padded, plain = model(ids, lengths), model(ids[:, :4], lengths)
+    torch.testing.assert_close(padded, plain, rtol=1e-4, atol=1e-5)
+    unmasked = model.head(model.encoder(ids).last_hidden_state, lengths)
+    assert not torch.allclose(unmasked, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_are_totals_over_all():
+    logits = torch.tensor([2.0, -1.0, 0.5])
+    labels = torch.tensor([1, 0, 0])
+    loss = sum(math.log1p(math.exp(v)) for v in (-2.0, -1.0, 0.5)) / 3
+    assert scores(logits, labels) == (pytest.approx(loss), pytest.approx(2 / 3))
+
+
+def toy_task(count=120):
+    """Reviews whose first feature is, on average, high in the positive ones."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(2, 9, (count,), generator=generator)
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    x = torch.randn(count, 8, WIDTH, generator=generator)
+    x[:, :, 0] += 2.0 * labels[:, None] - 1
+    inputs = lambda rows: (x[rows, : int(lengths[rows].max())], lengths[rows])
+    return inputs, lengths, labels
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_training_learns_and_keeps_the_best_epoch(name):
+    torch.manual_seed(0)
+    head, (inputs, lengths, labels) = HEADS[name](), toy_task()
+    training, validation = split(120, seed=0)
+    seen = []
+    history = train(
+        head,
+        inputs,
+        lengths,
+        labels,
+        training=training,
+        validation=validation,
+        recipe=Recipe(epochs=12, rate=2e-2, tokens=100),
+        seed=0,
+        report=seen.append,
+    )
+    assert seen == history
+    best = min(history, key=lambda epoch: epoch.validation_loss)
+    kept, accuracy = scores(predict(head, inputs, lengths, validation), labels[validation])
+    assert kept == pytest.approx(best.validation_loss, abs=1e-5)
+    assert accuracy > (0.7 if name == "first" else 0.85)
+
+
+def test_predictions_come_in_the_order_asked_for():
+    torch.manual_seed(0)
+    head, (inputs, lengths, _) = HEADS["gru"](), toy_task(30)
+    rows = torch.randperm(30)
+    scattered = predict(head, inputs, lengths, rows, tokens=20)
+    torch.testing.assert_close(scattered, predict(head, inputs, lengths, torch.arange(30))[rows])
+
+
+def test_a_loss_that_is_not_finite_stops():
+    head, (inputs, lengths, labels) = HEADS["attention"](), toy_task(20)
+    nn.init.constant_(head.output[-1].bias, math.nan)
+    rows = torch.arange(20)
+    recipe = Recipe(epochs=1)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        train(head, inputs, lengths, labels, training=rows, validation=rows, recipe=recipe, seed=0)
+
+
+def test_the_rate_rises_then_falls_in_lines():
+    assert [rate_factor(s, 10, 0.2) for s in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
+    assert rate_factor(0, 4, 0.0) == 1
+
+
+def test_heads_survive_a_file(tmp_path):
+    head, other = HEADS["gru"](), HEADS["gru"]()
+    save_head(head, tmp_path / "new" / "head.safetensors")
+    load_head(other, tmp_path / "new" / "head.safetensors")
+    assert all(a.equal(b) for a, b in zip(head.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match="does not hold this head's weights"):
+        load_head(HEADS["attention"](), tmp_path / "new" / "head.safetensors")
+    (tmp_path / "half").write_bytes(b"half of a file")
+    with pytest.raises(ValueError, match="does not hold this head's weights"):
+        load_head(other, tmp_path / "half")
+
+
+def test_attributions_add_up_to_the_change(small_bert):
+    torch.manual_seed(0)
+    model = SentimentClassifier(small_bert, HEADS["attention"]())
+    ids = torch.tensor([2, 11, 25, 8, 30, 3])
+    shares, change = integrated_gradients(model, ids, points=48)
+    assert shares.shape == (6,)
+    assert shares[0] == shares[-1] == 0  # [CLS] and [SEP] are there in the blank review, too
+    assert abs(change) > 1e-3
+    assert shares.sum().item() == pytest.approx(change, abs=0.02 * abs(change) + 1e-4)
+    blank = torch.tensor([2, 0, 0, 0, 0, 3])
+    with torch.no_grad():
+        ends = model(torch.stack([blank, ids]), torch.tensor([6, 6]))
+    assert change == pytest.approx((ends[1] - ends[0]).item(), abs=1e-5)
