@@ -11,6 +11,8 @@ that a processor spends its time in matrix products rather than in single dot pr
   counts with the weight (w + 1 − |δ|) / w instead, the chance that such a window holds it.
 """
 
+import hashlib
+import inspect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -147,7 +149,7 @@ def _descend(vectors: Tensor, rows: Tensor, gradient: Tensor, weights: Tensor, r
     step for vectors of length one, which can't overshoot. Without it frequent words do.
     """
     rows, weights = rows.flatten(), weights.flatten()
-    pairs = torch.zeros(len(vectors)).index_add_(0, rows, weights)  # n, (d,)
+    pairs = vectors.new_zeros(len(vectors)).index_add_(0, rows, weights)  # n, (d,)
     rates = rate / (1 + pairs.index_select(0, rows) * (rate / 4))
     steps = gradient.view(len(rows), -1).mul_(-rates[:, None])
     vectors.index_add_(0, rows, steps)
@@ -208,6 +210,12 @@ def one_thread_per_operation() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def code_digest() -> str:
+    """Twelve digits that change with the training code, kept with recorded runs."""
+    source = inspect.getsource(SkipGram) + inspect.getsource(_descend)
+    return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
 def _check(**numbers: int) -> None:
