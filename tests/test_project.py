@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from helpers.press.edition import read_edition, without_comments
+from helpers.press.edition import read_edition
 from helpers.press.notebook import code_cells, read_notebook
 from helpers.press.parameters import choose, read_parameters
 from helpers.press.system import PYTHONS
@@ -138,7 +138,7 @@ def test_a_notebook_has_the_shape_that_all_have(path):
         assert cell.execution_count is None
         lines = cell.source.splitlines()
         assert len(lines) <= 20, f"{cell.id} has {len(lines)} lines"
-        assert max(map(len, lines), default=0) <= 96, f"{cell.id} has a line that is too long"
+        assert max(map(len, lines), default=0) <= 100, f"{cell.id} has a line that is too long"
     stamps = [cell for cell in code_cells(notebook) if re.search(r"^stamp\(", cell.source, re.M)]
     assert len(stamps) == 1
 
@@ -152,18 +152,6 @@ def test_parameters_are_described_and_their_full_values_allowed(path):
     for parameter in parameters.values():
         parameter.check(parameter.default)
     choose(parameters, {}, "full", path)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_an_answer_names_its_notebook_proves(path):
-    answer = ROOT / "solutions_latex" / "answers" / f"{path.stem}.tex"
-    if not answer.exists():
-        pytest.skip("a coding question")
-    named = re.findall(r"\\verified\{([^{}]*)\}", without_comments(answer.read_text()))
-    source = "\n".join(cell.source for cell in code_cells(read_notebook(path)))
-    assert named
-    for name in named:
-        assert f'"{name}"' in source
 
 
 @pytest.mark.parametrize("path", HELPERS, ids=lambda path: path.stem)
