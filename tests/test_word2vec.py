@@ -116,7 +116,7 @@ def test_subsampling_and_noise():
     np.testing.assert_allclose(model.noise, COUNTS**0.75)
 
 
-def topics(length=30_000, seed=0):
+def topics(length=15_000, seed=0):
     """Text in stretches of 50 words, each on one of two topics of 10 words."""
     rng = np.random.default_rng(seed)
     stretches = rng.integers(2, size=(length // 50, 1)) * 10
