@@ -52,13 +52,14 @@ class SkipGram:
         self.noise = counts**0.75  # (d,)
         ratio = subsample * counts.sum() / counts
         self.keep = (ratio.sqrt() + ratio).float()  # (d,), above 1 for rare words
-        self.centre = (torch.rand(len(counts), size, generator=self.generator) - 0.5) / size
-        self.outside = torch.zeros(len(counts), size)
+        numbers = torch.rand(len(counts), size, generator=self.generator, dtype=torch.float32)
+        self.centre = (numbers - 0.5) / size
+        self.outside = torch.zeros_like(self.centre)
         # Of block b and window w: a row for each centre, a column for each of the b + 2w
         # words around and for each of the block's b negatives.
         place = torch.arange(block + 2 * window) - window
         distance = (place - torch.arange(block)[:, None]).abs()
-        around = ((window + 1 - distance) / window).clamp(min=0) * (distance > 0)
+        around = ((window + 1 - distance).float() / window).clamp(min=0) * (distance > 0)
         per_negative = negatives * (window + 1) / block  # a row of ``around`` sums to w + 1
         self.observed = F.pad(around, (0, block))  # (b, 2b + 2w)
         self.weights = F.pad(around, (0, block), value=per_negative)  # (b, 2b + 2w)
@@ -125,7 +126,7 @@ class SkipGram:
                 for walk in walks:
                     walk.result()
 
-    def _walk(self, tokens: Tensor, blocks: int, rates: list[float], generator: Generator):
+    def _walk(self, tokens: Tensor, blocks: int, rates: list[float], generator: Generator) -> None:
         """Step through ``tokens``; fewer than a step's worth at the end are not used."""
         stride, around = blocks * self.block, 2 * self.window
         steps = (len(tokens) - around) // stride
@@ -141,12 +142,13 @@ class SkipGram:
             self.step(part, negatives, rates[0] + (rates[1] - rates[0]) * i / steps)
 
 
-def _descend(vectors: Tensor, rows: Tensor, gradient: Tensor, weights: Tensor, rate: float):
+def _descend(vectors: Tensor, rows: Tensor, gradient: Tensor, weights: Tensor, rate: float) -> None:
     """Subtract ``rate`` times the gradient, over 1 + n · rate / 4, from rows of ``vectors``.
 
-    Here n is the weight of all the pairs that a row has in this batch. Their n slopes were
-    taken at the same point, and σ is nowhere steeper than 1/4: the quotient is the implicit
-    step for vectors of length one, which can't overshoot. Without it frequent words do.
+    Here n is the weight of all the pairs that a row has in this batch. Their slopes add up,
+    all taken at one point, and for frequent words the sum would overshoot. As σ is nowhere
+    steeper than 1/4, the quotient gives the implicit step, linearised, of n pairs whose other
+    vectors have length one and point the same way.
     """
     rows, weights = rows.flatten(), weights.flatten()
     pairs = vectors.new_zeros(len(vectors)).index_add_(0, rows, weights)  # n, (d,)
