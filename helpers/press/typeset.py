@@ -90,12 +90,11 @@ def _settings(
     student: dict[str, str], profile: str, evidence: Evidence, executed: list[Path]
 ) -> str:
     """What the press knows, as macros of the class."""
-    absent = r"\emph{not given}"
     lines = [
-        rf"\student{{{prose(student['name']) or absent}}}",
-        rf"\netid{{{prose(student['netid']) or absent}}}",
-        rf"\collaborators{{{prose(student['collaborators']) or absent}}}",
-        rf"\tools{{{prose(student['tools']) or absent}}}",
+        rf"\student{{{prose(student['name'])}}}",
+        rf"\netid{{{prose(student['netid'])}}}",
+        rf"\collaborators{{{prose(student['collaborators'])}}}",
+        rf"\tools{{{prose(student['tools'])}}}",
         rf"\profile{{{profile}}}",
     ]
     lines += [rf"\defvalue{{{name}}}{{{prose(text)}}}" for name, text in evidence.values.items()]
