@@ -73,7 +73,7 @@ PIXEL_MEAN, PIXEL_STD = 0.286, 0.353  # of Fashion-MNIST's training images, blac
 def choose_device(name: str = "auto") -> tuple[str, torch.dtype]:
     """The device to compute on, and the dtype in which it multiplies matrices fastest.
 
-    Processors without matrix units for bfloat16 emulate it slowly, so they get float32.
+    Processors without instructions for bfloat16 emulate it slowly, so they get float32.
     Raises ValueError if a GPU is asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
@@ -82,7 +82,8 @@ def choose_device(name: str = "auto") -> tuple[str, torch.dtype]:
     if device == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = torch.cpu.get_capabilities().get("amx_bf16", False)
+        has = torch.cpu.get_capabilities()
+        fast = has.get("amx_bf16", False) or has.get("avx512_bf16", False)
     return device, torch.bfloat16 if fast else torch.float32
 
 

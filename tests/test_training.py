@@ -270,8 +270,17 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     assert training.choose_device("auto") == training.choose_device("cpu")
 
 
-@pytest.mark.parametrize(("units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_bfloat16_is_for_processors_with_matrix_units(monkeypatch, units, dtype):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units})
-    assert training.choose_device("cpu") == ("cpu", dtype)
-    assert training.describe("cpu", dtype) == f"cpu, 1 thread, {str(dtype)[6:]}"
+@pytest.mark.parametrize(
+    ("unit", "dtype"),
+    [("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)],
+)
+def test_bfloat16_is_for_processors_that_multiply_in_it(monkeypatch, unit, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
+    assert training.choose_device("cpu")[1] == dtype
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_stamp_says_what_computes(monkeypatch, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    expected = "cpu, 1 thread, bfloat16" if threads == 1 else "cpu, 2 threads, bfloat16"
+    assert training.describe("cpu", torch.bfloat16) == expected
