@@ -6,7 +6,7 @@ from press_fixtures import source_notebook, write
 
 from helpers.press.errors import UserError
 from helpers.press.execute import execute
-from helpers.press.notebook import helper_modules, identity, read_notebook
+from helpers.press.notebook import components, helper_modules, identity, read_notebook
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,19 @@ def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
     notebook.cells[-1].source += "\n"
     assert now() != second
     assert identity(notebook, {"n": 2}, tmp_path) != now()
+
+
+def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
+    notebook = source_notebook('runs = recorded("topic")')
+    before = identity(notebook, {}, tmp_path), components(notebook, tmp_path)
+    folder = tmp_path / "data" / "results"
+    for name in ("topic", "other"):
+        (folder / name).mkdir(parents=True)
+    (folder / "other" / "a.json").write_text("{}")
+    assert identity(notebook, {}, tmp_path) == before[0]
+    (folder / "topic" / "a.json").write_text("{}")
+    assert identity(notebook, {}, tmp_path) != before[0]
+    assert components(notebook, tmp_path) == before[1]
 
 
 def test_two_kernels_at_once_do_not_meet(tmp_path):

@@ -17,6 +17,7 @@ from .notebook import (
     helper_modules,
     identity,
     read_notebook,
+    records,
     tags,
     write_atomically,
     write_notebook,
@@ -188,7 +189,12 @@ def _describe(error) -> str:
 
 
 def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
-    """A Make rule that names the helper modules this run depends on."""
-    modules = [path.relative_to(ROOT).as_posix() for path in helper_modules(notebook)]
-    lines = [f"{target.as_posix()}: {' '.join(modules)}", *(f"{module}:" for module in modules)]
+    """A Make rule that names what this run depends on: helper modules and recorded runs.
+
+    A folder of records is named, too: it changes when a record comes or goes.
+    """
+    shown = records(notebook)
+    files = [*helper_modules(notebook), *{path.parent for path in shown}, *shown]
+    names = [path.relative_to(ROOT).as_posix() for path in files]
+    lines = [f"{target.as_posix()}: {' '.join(names)}", *(f"{name}:" for name in names)]
     write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")

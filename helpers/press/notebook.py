@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -98,13 +99,35 @@ def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
         "requirements.lock": lock.read_bytes() if lock.exists() else b"",
         "the data sets": json.dumps(present()).encode(),
     }
-    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in parts.items()}
+    return {name: digest(content) for name, content in parts.items()}
+
+
+def digest(content: bytes) -> str:
+    """Sixteen hexadecimal digits that stand for ``content`` in an identity."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
-    """Equal identity, equal run: a hash of the parameters and of all ``components``."""
-    parts = [sorted(parameters.items()), sorted(components(notebook, root).items())]
+    """Equal identity, equal outputs: a hash of parameters, ``components`` and records shown."""
+    shown = [(path.name, path.read_text(encoding="utf-8")) for path in records(notebook, root)]
+    parts = [sorted(parameters.items()), sorted(components(notebook, root).items()), shown]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
+    """The recorded runs that a notebook shows: those it asks for as ``recorded("…")``.
+
+    They are no part of a run of its own that is recorded, or a notebook that shows its own
+    records would never be done.
+    """
+    names = {
+        name
+        for cell in code_cells(notebook)
+        for name in re.findall(r"\brecorded\(\s*\"(\w+)\"", cell.source)
+    }
+    return sorted(
+        path for name in names for path in (root / "data" / "results" / name).glob("*.json")
+    )
 
 
 def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..press.errors import UserError
+from ..recorded import frame
 from .store import load
 
 FORMATS = ("text", "csv", "markdown", "latex")
@@ -21,11 +22,7 @@ def runs(folder: Path) -> pd.DataFrame:
         raise UserError(
             f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
         )
-    rows = []
-    for record in records:
-        metrics = {name.split("/", 1)[-1]: value for name, value in record["metrics"].items()}
-        rows.append(record["parameters"] | metrics | {"seconds": record.get("seconds")})
-    return pd.DataFrame(rows)
+    return frame(records)
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:

@@ -169,14 +169,3 @@ def load(folder: Path) -> list[dict]:
             raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
         records.append(record | {"name": path.stem})
     return records
-
-
-def is_current(record: dict, parts: dict[str, str]) -> bool:
-    """Whether code and packages are still those the record was made with.
-
-    The data sets are left out: a record made elsewhere is read where they are not.
-    """
-    mine, theirs = dict(parts), dict(record["identity"])
-    mine.pop("the data sets", None)
-    theirs.pop("the data sets", None)
-    return mine == theirs

@@ -1,0 +1,63 @@
+"""Recorded runs as notebooks read them."""
+
+import json
+
+import pytest
+
+from helpers.press.errors import UserError
+from helpers.press.notebook import digest
+from helpers.recorded import alike, frame, provenance, recorded
+
+
+def run(finished="2026-01-02T00:00:00+00:00", profile="full", identity=None, **parameters):
+    return {
+        "parameters": {"profile": profile} | parameters,
+        "metrics": {"t/score": 0.5},
+        "stamp": {"data": "pictures", "device": "cpu, 1 thread", "torch": "2"},
+        "seconds": 1.0,
+        "finished": finished,
+        "hardware": "abacus",
+        "identity": identity or {},
+    }
+
+
+def test_runs_come_oldest_first_and_of_one_profile(tmp_path):
+    days = ["2026-01-03", "2026-01-01", "2026-01-02"]
+    for i, day in enumerate(days):
+        path = tmp_path / "topic" / f"{i}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(run(day, "quick" if i == 2 else "full", n=i)))
+    found = recorded("topic", folder=tmp_path)
+    assert [one["parameters"]["n"] for one in found] == [1, 0]
+    assert recorded("nothing", folder=tmp_path) == []
+    (tmp_path / "topic" / "x.json").write_text("{}")
+    with pytest.raises(UserError, match=r"x\.json is not a record"):
+        recorded("topic", folder=tmp_path)
+
+
+def test_alike_is_the_largest_set_that_differs_in_nothing_else():
+    short = [run(n=n, epochs=1) for n in range(2)]
+    long = [run(n=n, epochs=9) for n in range(3)]
+    assert alike([*short, *long], "n") == long
+    assert alike([*short, *long], "n", "epochs") == [*short, *long]
+    assert alike([short[0], long[0]], "n") == [short[0]]
+    assert alike([], "n") == []
+
+
+def test_the_frame_has_parameters_and_metrics():
+    (row,) = frame([run(n=3)]).to_dict("records")
+    assert row == {"profile": "full", "n": 3, "score": 0.5, "seconds": 1.0}
+
+
+def test_provenance_says_which_code_is_newer(tmp_path):
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(name)
+    made_with = {name: digest((tmp_path / name).read_bytes()) for name in ("a.py", "b.py")}
+    runs = [run(identity=made_with), run(identity=made_with)]
+    text = provenance(runs, "a.py", "b.py", root=tmp_path)
+    assert text == (
+        "2 runs on pictures; cpu, 1 thread; abacus; torch 2; 2026-01-02; code unchanged since"
+    )
+    (tmp_path / "b.py").write_text("changed")
+    text = provenance(runs, "a.py", "b.py", root=tmp_path)
+    assert text.endswith("older code: b.py changed since")
