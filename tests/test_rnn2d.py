@@ -301,9 +301,42 @@ def test_training_claims_fail_if_one_run_goes_the_other_way(proofs, name, change
     assert not trained(proofs, **GOOD | change)[f"rnn2d/{name}-task"]
 
 
+RUN = {
+    "context-pixels": {"rnn": 39, "convnet": 28, "convnet-4": 40, "convnet-6": 38},
+    "context-last": {"rnn": 60, "convnet": 17, "convnet-4": 32, "convnet-6": 29},
+}
+
+
+def deeper(proofs, run):
+    """The claim about deeper convnets if the recorded run had these figures."""
+    metrics = {}
+    for name, values in run.items():
+        task, key = name.split("-")
+        metrics |= {f"rnn2d/{task}-{slug}-{key}": value for slug, value in values.items()}
+    kept = [{"parameters": {"depths": [2, 4, 6]}, "metrics": metrics}]
+    state, claims = proofs.state | {"kept": kept, "metrics": {}, "spelled": str}, {}
+    for cell in proofs.cells[proofs.training + 1 :]:
+        if "def figures" in cell or "rnn2d/deeper-convnets" in cell:
+            claims |= proofs.run(cell, state)
+    return claims["rnn2d/deeper-convnets"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "holds"),
+    [
+        ("context-pixels", {}, True),
+        ("context-pixels", {"convnet-4": 35, "convnet-6": 35}, False),  # not level with the RNN
+        ("context-pixels", {"convnet": 38}, False),  # depth made no difference
+        ("context-last", {"convnet-6": 58}, False),  # the last pixel is no trouble
+    ],
+)
+def test_claim_about_deeper_convnets_depends_on_the_record(proofs, name, change, holds):
+    assert deeper(proofs, RUN | {name: RUN[name] | change}) == holds
+
+
 def test_every_claim_of_the_answer_is_proved_and_broken(proofs):
     named = set(re.findall(r"\\verified\{([^}]*)\}", ANSWER.read_text()))
-    tasks = {"rnn2d/context-task", "rnn2d/texture-task"}
+    tasks = {"rnn2d/context-task", "rnn2d/texture-task", "rnn2d/deeper-convnets"}
     assert named == set(proofs.claims) | tasks
     assert {f"rnn2d/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
 
