@@ -106,6 +106,12 @@ GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=48 -g kept=25 -g batc
 sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what is done is skipped)
 	@$(HOMEWORK) sweep vit_training --profile full --jobs $(JOBS) $(GRID)
 
+TOPIC ?= all
+
+.PHONY: bench
+bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=…, 30 minutes)
+	@$(BIN)/python -m bench $(TOPIC)
+
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
@@ -146,6 +152,10 @@ clean: ## remove what was built
 
 $(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY).peers: bench/requirements.lock $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r $<
 	@touch $@
 
 .venv-torchtext/.ready: tests/torchtext/requirements.lock $(READY)

@@ -1,13 +1,11 @@
 """Word vectors from helpers.word2vec and from gensim's Word2Vec, trained in turn on one text.
 
-``python -m bench.skipgram [--bytes 20000000] [--epochs 5] [--rounds 2]`` prints a line for each
-run and adds it, with its provenance, to data/results/skipgram_word2vec.json. Both train on two
-threads with the same settings, each at both learning rates: 0.025, gensim's default, and 0.05,
-which suits ours. The corpus and the tests come from helpers.datasets, full profile. gensim is
-in the optional dependencies ``peers``.
+Each run is printed and added, with its provenance, to data/results/skipgram_word2vec.json. Both
+train on two threads with the same settings, each at both learning rates: 0.025, gensim's
+default, and 0.05, which suits ours. The corpus and the tests come from helpers.datasets, full
+profile. gensim is in the optional dependencies ``peers``.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -15,6 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
+from statistics import mean
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ from helpers.datasets import analogies, corpus, word_similarity
 from helpers.downloads import ROOT
 from helpers.records import commit, versions
 from helpers.word2vec import SkipGram, WordVectors, code_digest
+
+from . import paired
 
 RESULTS = ROOT / "data/results/skipgram_word2vec.json"
 SETTINGS = {"size": 100, "window": 5, "negatives": 5, "subsample": 1e-3}
@@ -98,19 +99,13 @@ def provenance() -> dict[str, str]:
     }
 
 
-def main() -> None:
-    """Train in turn, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bytes", type=int, default=20_000_000)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    text = corpus(profile="full", limit=options.bytes)
+def main(size: int = 20_000_000, epochs: int = 5, rounds: int = 1, threads: int = 2) -> None:
+    """Train in turn on the first ``size`` bytes of the corpus; print and record."""
+    text = corpus(profile="full", limit=size)
     length = text.text.count(" ") + 1
     words, counts, ids = text.encode(min_count=5)
-    for seed in range(options.rounds):
-        how = {"epochs": options.epochs, "threads": options.threads, "seed": seed}
+    for seed in range(rounds):
+        how = {"epochs": epochs, "threads": threads, "seed": seed}
         for name, rate in RUNS:
             train = gensims if name == "gensim" else ours
             vectors, clock = train(words, counts, ids, rate, **how)
@@ -118,10 +113,28 @@ def main() -> None:
             run |= {"characters": len(text.text), "words": length}
             run |= SETTINGS | how | evaluate(words, vectors)
             run |= {"seconds": clock.seconds, "cpu_seconds": clock.cpu_seconds}
-            run["words_per_second"] = round(length * options.epochs / clock.seconds)
+            run["words_per_second"] = round(length * epochs / clock.seconds)
             run = {k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()}
             print(json.dumps(run), flush=True)
             add(run | provenance())
+    compare()
+
+
+def compare() -> None:
+    """Ours at its rate against gensim at its default, over all recorded runs of this code."""
+    runs = [run for run in json.loads(RESULTS.read_text()) if run["code"] == code_digest()]
+    rates = {
+        name: [run for run in runs if (run["trainer"], run["rate"]) == (name, rate)]
+        for name, rate in RUNS[:2]
+    }
+    found = {  # by processor time, as a machine with two cores to itself would take
+        name: [2 * run["words"] * run["epochs"] / run["cpu_seconds"] for run in chosen]
+        for name, chosen in rates.items()
+    }
+    rho = {name: mean(run["wordsim353"] for run in chosen) for name, chosen in rates.items()}
+    what = "skip-gram, d = 100, WordSim ρ {:.3f} against {:.3f}".format(*rho.values())
+    rows = [paired.row(what, found, *found, unit="words/s", goal="≥ 1 × at equal ρ")]
+    paired.save("skipgram", rows)
 
 
 def add(run: dict) -> None:

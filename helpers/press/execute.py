@@ -97,6 +97,7 @@ def _run(
                 parameters=values or None,
                 cwd=source.parent,
                 kernel_name="python3",
+                language="python",
                 progress_bar=False,
                 timeout_func=_remaining(timeout),
                 config=_kernel_config(folder),

@@ -1,0 +1,57 @@
+"""Attention in O(T) against softmax attention, naive and fused, at one thread."""
+
+import torch
+import torch.nn.functional as F
+
+from helpers.attention import linear_attention, softmax_attention, windowed_attention
+from helpers.costs import crossover, growth_exponent, seconds
+
+from . import paired
+
+LENGTHS = tuple(2**k for k in range(8, 17))  # tokens, 256 to 65,536
+NAIVE_LIMIT = 8192  # beyond, the T × T matrix of one head takes more than 256 MB
+FUSED_LIMIT = 16384  # beyond, a single call takes seconds
+HEADS, DIM, WINDOW = 1, 32, 64
+
+
+def time(function, T: int) -> float:
+    """Seconds of one call on random q, k and v of shape (1, HEADS, T, DIM)."""
+    q, k, v = torch.randn(3, 1, HEADS, T, DIM)
+    return seconds(function, q, k, v, repeats=2)
+
+
+def main(rounds: int = 3) -> None:
+    """Seconds at a length both can do, growth over all lengths, and where the lines cross."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    ways = {
+        "linear": linear_attention,
+        "windowed": lambda q, k, v: windowed_attention(q, k, v, WINDOW),
+        "naive softmax": softmax_attention,
+        "fused SDPA": F.scaled_dot_product_attention,
+    }
+    limits = {"naive softmax": NAIVE_LIMIT, "fused SDPA": FUSED_LIMIT}
+    lengths = {name: [T for T in LENGTHS if limits.get(name, T) >= T] for name in ways}
+    curves = {name: [time(f, T) for T in lengths[name]] for name, f in ways.items()}
+    crossings = {}
+    for cheap in ("linear", "windowed"):
+        for dear in limits:
+            known = len(lengths[dear])
+            crossed = crossover(lengths[dear], curves[cheap][:known], curves[dear])
+            crossings[f"{cheap} / {dear}"] = None if abs(crossed) == float("inf") else crossed
+    exponents = {  # from 1,024 tokens on, where fixed costs no longer count
+        name: growth_exponent(lengths[name][2:], curve[2:]) for name, curve in curves.items()
+    }
+    found = paired.in_turn({k: lambda f=f: time(f, NAIVE_LIMIT) for k, f in ways.items()}, rounds)
+    goal = "exponent ≤ 1.1; here {:.2f}"
+    rows = [
+        paired.row(f"attention, {NAIVE_LIMIT:,} tokens, {cheap}", found, cheap, dear, unit="s",
+                   goal=goal.format(exponents[cheap]))
+        for cheap in ("linear", "windowed")
+        for dear in limits
+    ]  # fmt: skip
+    paired.save("attention", rows, exponents_in_T=exponents, crossover_in_T=crossings)
+
+
+if __name__ == "__main__":
+    main()

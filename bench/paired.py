@@ -1,0 +1,81 @@
+"""Side by side: contenders run in turn, so that what slows the machine slows them all.
+
+Each benchmark gives rows, ours against another, and its module writes them with their
+provenance to ``data/results/bench/<topic>.json``; ``python -m bench`` prints them as one table.
+"""
+
+import datetime
+import json
+import statistics
+from collections.abc import Callable, Mapping
+
+from helpers.press.notebook import ROOT, write_atomically
+from helpers.records import commit, versions
+from helpers.sweep.store import hardware
+
+RECORDS = ROOT / "data" / "results" / "bench"
+Rates = dict[str, list[float]]
+
+
+def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
+    """What each contender measures, once in every round, by name."""
+    found: Rates = {name: [] for name in contenders}
+    for number in range(1, rounds + 1):
+        for name, measure in contenders.items():
+            found[name].append(measure())
+            print(f"round {number}: {name}: {found[name][-1]:,.4g}", flush=True)
+    return found
+
+
+def row(what: str, found: Rates, ours: str, other: str, *, unit: str, goal: str) -> dict:
+    """Ours against another: medians, and the ratio round by round as median and range.
+
+    ``unit`` is of the values in ``found``; of seconds and such, the ratio is theirs over ours,
+    so that more is always better.
+    """
+    rate = unit.endswith("/s") or unit.endswith("/min")
+    pairs = zip(found[ours], found[other], strict=True)
+    ratios = [a / b if rate else b / a for a, b in pairs]
+    return {
+        "what": what,
+        "against": other,
+        "ours": statistics.median(found[ours]),
+        "theirs": statistics.median(found[other]),
+        "unit": unit,
+        "ratio": statistics.median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
+        "goal": goal,
+    }
+
+
+def save(topic: str, rows: list[dict], **more: object) -> None:
+    """Write a topic's rows, and what else was measured, with how they came about."""
+    content = {
+        "rows": rows,
+        **more,
+        "hardware": hardware(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(RECORDS / f"{topic}.json", text)
+    print(table({topic: content}))
+
+
+def load() -> dict[str, dict]:
+    """All recorded topics."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+
+
+def table(topics: Mapping[str, dict]) -> str:
+    """The rows as a Markdown table, one line each."""
+    lines = ["| what | ours | against | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
+    for content in topics.values():
+        for r in content["rows"]:
+            ratio = f"**{r['ratio']:.2g} ×** ({r['least']:.2g}–{r['most']:.2g})"
+            values = [f"{r[key]:,.3g} {r['unit']}" for key in ("ours", "theirs")]
+            cells = [r["what"], values[0], r["against"], values[1], ratio, r["goal"]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
