@@ -5,6 +5,7 @@ answers, the contents and the page map out.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pypandoc
 from pypdf import PdfWriter
 
 from helpers.press.edition import read_edition
@@ -23,10 +25,12 @@ from . import paired
 
 def by_hand(notebooks: list[Path], folder: Path) -> None:
     """What a student does: one PDF from each notebook, put together."""
+    pandoc = Path(pypandoc.get_pandoc_path()).parent
+    environment = os.environ | {"PATH": f"{pandoc}:{os.environ['PATH']}"}
     for notebook in notebooks:
         command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "pdf"]
         command += ["--output-dir", str(folder), str(notebook)]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, env=environment, check=True, capture_output=True)
     merged = PdfWriter()
     for notebook in notebooks:
         merged.append(folder / f"{notebook.stem}.pdf")

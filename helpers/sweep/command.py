@@ -85,12 +85,14 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
         outcomes = run_all(waiting, parts, store, settings, options.scheduler)
     else:
         outcomes = local.run_all(waiting, parts, store, settings)
-    failed, started = 0, time.monotonic()
+    failed, spent, started = 0, 0.0, time.monotonic()
     for count, outcome in enumerate(outcomes, 1):
         failed += bool(outcome.problem)
+        spent += outcome.seconds
         if outcome.problem:
             print(f"{outcome.job.label}: {outcome.problem}", file=sys.stderr, flush=True)
-        left = (time.monotonic() - started) / count * (len(waiting) - count)
+        at_once = max(options.jobs, spent / (time.monotonic() - started))
+        left = spent / count * (len(waiting) - count) / at_once
         facts = [_last_metric(outcome), f"{outcome.seconds:.1f} s", f"{failed} failed"]
         facts = " · ".join([*filter(None, facts), f"{_duration(left)} left"])
         print(f"[{count}/{len(waiting)}] {outcome.job.label}: {facts}", flush=True)
@@ -141,7 +143,7 @@ def _positive(text: str) -> int:
 def _last_metric(outcome: local.Outcome) -> str:
     if not outcome.record or not outcome.record["metrics"]:
         return ""
-    name, value = next(iter(outcome.record["metrics"].items()))
+    name, value = list(outcome.record["metrics"].items())[-1]
     return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 
 
