@@ -36,7 +36,7 @@ EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
 EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
-WANTED    := $(shell sed -n 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null)
+WANTED    := $(shell sed -n -e 's/^.*\\question\[.*notebook={\([^}]*\)}.*/\1/p; t' -e 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null | tr , ' ')
 NOTEBOOKS := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
 EXECUTED  := $(NOTEBOOKS:%=$(WORK)/executed/%.ipynb)
 BODIES    := $(NOTEBOOKS:%=$(WORK)/notebooks/%.tex)

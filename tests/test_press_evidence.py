@@ -21,15 +21,17 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
         \question[points=3, notebook=rnn, asked={2021 Q1, 2022 Q2}]{A \textbf{bold} title}
         text \answer{rnn} 100\% sure % \answer{no}
         \question{No options}
-        \question[notebook=rnn]{Again}\answer{rnn}\answer{other}
+        \question[notebook={rnn, cnn}, points=1]{Again}\answer{rnn}\answer{other}
         """,
     )
     first, second, third = read.questions
     assert (first.number, first.title, first.points) == (1, r"A \textbf{bold} title", "3")
-    assert (first.notebook, first.asked, first.answers) == ("rnn", "2021 Q1, 2022 Q2", ("rnn",))
+    assert first.notebooks == ("rnn",)
+    assert (first.asked, first.answers) == ("2021 Q1, 2022 Q2", ("rnn",))
     assert second.title == "No options"
     assert third.answers == ("rnn", "other")
-    assert read.notebooks == ["rnn"]
+    assert third.notebooks == ("rnn", "cnn")
+    assert read.notebooks == ["rnn", "cnn"]
     assert read.answers == ["rnn", "other"]
 
 

@@ -12,12 +12,15 @@ KEYS = ("points", "notebook", "asked")
 
 @dataclass(frozen=True)
 class Question:
-    """One ``\\question[points=…, notebook=…]{title}`` with the answers it inputs."""
+    """One ``\\question[points=…, notebook=…]{title}`` with the answers it inputs.
+
+    Several notebooks stand in braces: ``notebook={vit_training, vit_sweep}``.
+    """
 
     number: int
     title: str
     points: str = ""
-    notebook: str = ""
+    notebooks: tuple[str, ...] = ()
     asked: str = ""
     answers: tuple[str, ...] = ()
 
@@ -32,7 +35,7 @@ class Edition:
     @property
     def notebooks(self) -> list[str]:
         """Names of the notebooks, each once, in the order of the questions."""
-        return list(dict.fromkeys(q.notebook for q in self.questions if q.notebook))
+        return list(dict.fromkeys(name for q in self.questions for name in q.notebooks))
 
     @property
     def answers(self) -> list[str]:
@@ -76,8 +79,9 @@ def _question(number: int, source: str, path: Path) -> Question:
                 f"{path}: question {number} has an unknown key {key!r} ({', '.join(KEYS)})"
             )
         options[key] = value.strip("{}")
+    notebooks = tuple(re.findall(r"[^\s,]+", options.pop("notebook", "")))
     answers = tuple(re.findall(r"\\answer\{([^{}]+)\}", source))
-    return Question(number, title, answers=answers, **options)
+    return Question(number, title, notebooks=notebooks, answers=answers, **options)
 
 
 def _braced(source: str) -> str:
