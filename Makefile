@@ -135,6 +135,10 @@ lock: $(READY) ## renew requirements.lock from pyproject.toml
 	  --quiet --upgrade --python-version 3.11 tests/torchtext/requirements.in \
 	  -o tests/torchtext/requirements.lock
 
+.PHONY: colab
+colab: $(READY) ## renew the notebooks' Colab badge and cell from pyproject.toml
+	@$(HOMEWORK) colab notebooks/*.ipynb
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf build

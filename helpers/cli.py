@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
     typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
     typeset.set_defaults(run=_typeset)
+
+    colab = commands.add_parser("colab", help="renew the notebooks' Colab badge and cell")
+    colab.add_argument("notebooks", type=Path, nargs="+")
+    colab.set_defaults(run=_colab)
     add_commands(commands)
     return parser
 
@@ -87,6 +91,14 @@ def _typeset(options: argparse.Namespace) -> None:
     for warning in warnings:
         print(f"homework: warning: {warning}", file=sys.stderr)
     print(f"{options.target} is ready, {options.target.stat().st_size / 1e6:.1f} MB")
+
+
+def _colab(options: argparse.Namespace) -> None:
+    from .press.colab import prepare
+    from .press.notebook import read_notebook, write_notebook
+
+    for path in options.notebooks:
+        write_notebook(prepare(read_notebook(path), path.stem), path)
 
 
 if __name__ == "__main__":

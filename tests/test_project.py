@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from helpers.press.edition import read_edition
-from helpers.press.notebook import code_cells, read_notebook
+from helpers.press.notebook import code_cells, read_notebook, tags
 from helpers.press.parameters import choose, read_parameters
 from helpers.press.system import PYTHONS
 
@@ -134,7 +134,11 @@ def test_a_notebook_has_the_shape_that_all_have(path):
     assert any(source.startswith("## Answer") for source in headings[-2:])
     assert last.cell_type in ("markdown", "code")
     assert notebook.metadata.kernelspec.name == "python3"
-    for cell in code_cells(notebook):
+    assert tags(notebook.cells[1]) == ["colab"]
+    assert "parameters" in tags(notebook.cells[2])
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
         assert not cell.outputs
         assert cell.execution_count is None
         lines = cell.source.splitlines()

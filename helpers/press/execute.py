@@ -64,7 +64,8 @@ def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
     if mark.get("identity") != key:
         return False
     done = iter(code_cells(earlier))
-    cells = [next(done) if cell.cell_type == "code" else cell for cell in notebook.cells]
+    own = {cell.id for cell in code_cells(notebook)}
+    cells = [next(done) if cell.id in own else cell for cell in notebook.cells]
     injected = [cell for cell in earlier.cells if "injected-parameters" in tags(cell)]
     place = next(i for i, cell in enumerate(cells) if "parameters" in tags(cell))
     earlier.cells = [*cells[: place + 1], *injected, *cells[place + 1 :]]

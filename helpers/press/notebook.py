@@ -69,12 +69,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The notebook's own code cells, without the one that papermill injects."""
+    """The notebook's own code cells, without the one that papermill injects and Colab's."""
     return [
         cell
         for cell in notebook.cells
-        if cell.cell_type == "code" and "injected-parameters" not in tags(cell)
+        if cell.cell_type == "code" and not {"injected-parameters", "colab"} & set(tags(cell))
     ]
+
+
+def is_colab(cell: NotebookNode) -> bool:
+    """Whether this is the cell that fetches the helpers in Colab, and elsewhere does nothing.
+
+    It is no part of a run's identity, so a new version or address makes no run outdated.
+    """
+    return "colab" in tags(cell)
 
 
 def tags(cell: NotebookNode) -> list[str]:

@@ -9,7 +9,7 @@ from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 
 from .edition import Edition
-from .notebook import read_notebook, tags
+from .notebook import is_colab, read_notebook, tags
 
 MAX_OVERFULL = 5.0  # points that a line may stand out into the margin
 
@@ -53,7 +53,7 @@ def check_notebook(notebook: NotebookNode, name: str) -> list[Finding]:
     findings = []
     counts = []
     for i, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "code" or not cell.source.strip():
+        if cell.cell_type != "code" or not cell.source.strip() or is_colab(cell):
             continue
         if cell.execution_count is None:
             findings.append(Finding(f"{name}: cell {i} was not run"))

@@ -16,9 +16,10 @@ from pygments.style import Style
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from .. import mime
+from .colab import without_badge
 from .errors import UserError
 from .markdown import harmless_math, to_latex
-from .notebook import read_notebook, write_atomically
+from .notebook import is_colab, read_notebook, write_atomically
 from .tables import html_tables
 from .text import escape, plain, prose
 from .widgets import final_text
@@ -48,6 +49,7 @@ def render(executed: Path, target: Path) -> None:
     Raises UserError for an output that can be set neither as it is nor as text.
     """
     notebook = read_notebook(executed)
+    notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
     pictures = target.with_suffix("")
     shutil.rmtree(pictures, ignore_errors=True)
     exporter = LatexExporter(
@@ -64,7 +66,8 @@ class Prose(Preprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
-        for cell, latex in zip(cells, to_latex([cell.source for cell in cells]), strict=True):
+        sources = [without_badge(cell.source) for cell in cells]
+        for cell, latex in zip(cells, to_latex(sources), strict=True):
             cell.metadata.latex = latex
         return nb, resources
 

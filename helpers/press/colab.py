@@ -1,0 +1,81 @@
+"""What lets a notebook run alone in Colab: a badge under its title, and a cell that fetches us."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from .errors import UserError
+from .notebook import ROOT, is_colab
+
+# Colab has torch and most of the rest; --no-deps keeps pip from replacing any of it.
+CELL = """\
+try:  # in Colab, fetch the helpers and what Colab lacks; elsewhere there is nothing to do
+    import google.colab  # noqa: F401
+except ImportError:
+    pass
+else:
+    import importlib.util
+    import os
+    import subprocess
+    import sys
+
+    if not os.path.exists("NAME"):
+        source = "REPOSITORY"
+        clone = ["git", "clone", "--quiet", "--depth=1", "--branch=TAG", source, "NAME"]
+        subprocess.run(clone, check=True)
+    sys.path.insert(0, os.path.abspath("NAME"))
+    for package in PACKAGES:
+        if importlib.util.find_spec(package.replace("-", "_")) is None:
+            install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", package]
+            subprocess.run(install, check=True)"""
+_BADGE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\n*", re.M)
+
+
+def colab_cell(root: Path = ROOT) -> str:
+    """The cell's text, for the repository, version and packages that pyproject.toml names."""
+    content = _project(root)
+    project = content["project"]
+    words = {
+        "NAME": project["name"],
+        "TAG": f"v{project['version']}",
+        "REPOSITORY": project["urls"]["Repository"],
+        "PACKAGES": str(content["tool"]["homework"]["colab"]).replace("'", '"'),
+    }
+    return re.sub(r"\b[A-Z]{3,}\b", lambda match: words[match[0]], CELL)
+
+
+def badge(name: str, root: Path = ROOT) -> str:
+    """The badge in Markdown that opens the notebook ``name`` in Colab."""
+    project = _project(root)["project"]
+    repository = project["urls"]["Repository"].removeprefix("https://github.com/")
+    address = f"{repository}/blob/v{project['version']}/notebooks/{name}.ipynb"
+    picture = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({picture})](https://colab.research.google.com/github/{address})"
+
+
+def prepare(notebook: NotebookNode, name: str, root: Path = ROOT) -> NotebookNode:
+    """``notebook`` with the badge after its title and the cell after its first one, renewed.
+
+    Raises UserError where the notebook does not begin with a title.
+    """
+    notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
+    title = notebook.cells[0] if notebook.cells else None
+    if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
+        raise UserError(f"{name}: the first cell must be Markdown and start with '# ' and a title")
+    heading, *rest = without_badge(title.source).split("\n", 1)
+    title.source = "\n".join([heading, "", badge(name, root), *rest])
+    cell = nbformat.v4.new_code_cell(colab_cell(root), id="colab", metadata={"tags": ["colab"]})
+    notebook.cells.insert(1, cell)
+    return notebook
+
+
+def without_badge(source: str) -> str:
+    """Markdown less the badge and the empty line after it: on paper there is nothing to click."""
+    return _BADGE.sub("", source).rstrip("\n")
+
+
+def _project(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
