@@ -119,6 +119,10 @@ lab: $(READY) ## open the notebooks in JupyterLab
 .PHONY: setup
 setup: $(READY) build/.tex ## Python packages and TeX, without building anything
 
+.PHONY: doctor
+doctor: ## is everything there that a build needs, and if not, what brings it?
+	@$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m helpers.press.doctor
+
 .PHONY: tex
 tex: ## TeX and its fonts, through apt where that is allowed
 	@$(PYTHON) -m helpers.press.system tex

@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     colab = commands.add_parser("colab", help="renew the notebooks' Colab badge and cell")
     colab.add_argument("notebooks", type=Path, nargs="+")
     colab.set_defaults(run=_colab)
+
+    doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
+    doctor.set_defaults(run=_doctor)
     add_commands(commands)
     return parser
 
@@ -99,6 +102,12 @@ def _colab(options: argparse.Namespace) -> None:
 
     for path in options.notebooks:
         write_notebook(prepare(read_notebook(path), path.stem), path)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .press.doctor import main
+
+    return main()
 
 
 if __name__ == "__main__":
