@@ -69,6 +69,10 @@ pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one 
 	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); \
 	  rm -f $(PDF:.pdf=.outdated.pdf); fi
 
+.PHONY: check
+check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
+	@$(HOMEWORK) check $(PDF) --limit $(LIMIT)
+
 ifneq ($(filter build/%,$(MAKECMDGOALS)),)
   $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID))
   $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR))

@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
     typeset.set_defaults(run=_typeset)
 
+    check = commands.add_parser("check", help="look a PDF over before it is handed in")
+    check.add_argument("pdf", type=Path)
+    check.add_argument("--work", type=Path, help="the folder it was set in, build/<profile>")
+    check.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
+    check.set_defaults(run=_check)
+
     colab = commands.add_parser("colab", help="renew the notebooks' Colab badge and cell")
     colab.add_argument("notebooks", type=Path, nargs="+")
     colab.set_defaults(run=_colab)
@@ -91,9 +97,16 @@ def _typeset(options: argparse.Namespace) -> None:
         profile=options.profile,
         limit=options.limit,
     )
+    size = options.target.stat().st_size / 1e6
+    print(f"{options.target} is ready, {size:.1f} MB", flush=True)
     for warning in warnings:
         print(f"homework: warning: {warning}", file=sys.stderr)
-    print(f"{options.target} is ready, {options.target.stat().st_size / 1e6:.1f} MB")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .press.inspect import inspect
+
+    return inspect(options.pdf, options.work, options.limit)
 
 
 def _colab(options: argparse.Namespace) -> None:

@@ -20,6 +20,9 @@ stamp(profile=profile, seed=0)
 print("✓ █ β → 😀 100% \\\\input{/etc/passwd}")
 record("tiny/n", 12345)
 claim("tiny/holds", n == 1, "n is 1")
+import matplotlib.pyplot as plt
+from helpers.plotting import show
+show(plt.figure(figsize=(1, 1)), "A caption", alt="β − 1")
 """
 TABLE = "import pandas as pd\npd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"
 
@@ -37,8 +40,8 @@ What is $n$?
 ANSWER = r"It is \val{tiny/n}. \verified{tiny/holds}"
 
 
-def make(folder, *arguments, ok=True):
-    arguments = ["make", "pdf", "HW=tiny", *arguments]
+def make(folder, *arguments, target="pdf", ok=True):
+    arguments = ["make", target, "HW=tiny", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
     assert (run.returncode == 0) == ok, run.stdout + run.stderr
@@ -88,6 +91,51 @@ def test_the_pdf_has_everything_in_its_place(project):
     titles = [item.title for item in PdfReader(folder / "build" / "tiny.pdf").outline[0:9:1]
               if not isinstance(item, list)]  # fmt: skip
     assert "Question 1: The first" in titles
+
+
+def test_readers_are_told_title_author_language_and_what_figures_show(project):
+    reader = PdfReader(project[0] / "build" / "tiny.pdf")
+    assert reader.metadata.title == "Tiny homework"
+    assert reader.metadata.author == STUDENT
+    assert reader.root_object["/Lang"] == "en-US"
+    contents = b"".join(page.get_contents().get_data() for page in reader.pages)
+    (alt,) = re.findall(rb"/Alt *\((.*?)\)", contents)
+    codes = re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), alt)
+    assert codes.decode("utf-16") == "β − 1"
+
+
+def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
+    folder, student = project
+    shown = make(folder, target="check", ok=False)
+    assert "[OK]   glyphs, line widths and references\n" in shown
+    assert "[FAIL] student.toml names no collaborators and no tools" in shown
+    assert "  Question 1: pages 2–3 " in shown
+    assert "The first (2 points)" in shown
+    assert make(folder, *student).endswith("is up to date\n"), "check changes nothing"
+    pdf = folder / "build" / "tiny.pdf"
+    (tmp_path / "other.pdf").write_bytes(pdf.read_bytes())
+    (tmp_path / "junk.pdf").write_text("no PDF")
+    check = [ROOT / ".venv" / "bin" / "homework", "check"]
+    for name, status, told in (
+        ("other", 1, "no folder beside other.pdf holds other.log"),
+        ("junk", 2, "is not a PDF that can be read"),
+        ("absent", 2, "there is no such PDF"),
+    ):
+        done = subprocess.run([*check, tmp_path / f"{name}.pdf"], capture_output=True, text=True)
+        assert done.returncode == status
+        assert told in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    (tmp_path / "tiny.pdf").write_bytes(pdf.read_bytes() + b"%")
+    command = [*check, tmp_path / "tiny.pdf", "--work", folder / "build" / "quick"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "holds another tiny.pdf: run `make pdf` again" in done.stdout
+
+
+def test_the_last_line_says_what_was_not_acknowledged(project):
+    folder, student = project
+    (folder / "build" / "tiny.pdf").unlink()
+    last = make(folder, *student).strip().splitlines()[-1]
+    assert last.startswith("homework: warning: student.toml names no collaborators and no tools")
 
 
 def test_nothing_changed_nothing_runs_and_a_date_changes_nothing(project):

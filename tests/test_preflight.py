@@ -4,9 +4,15 @@ import nbformat
 import pytest
 from press_fixtures import executed
 from pypdf import PdfWriter
-from pypdf.generic import DictionaryObject, NameObject
+from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
-from helpers.press.preflight import check_log, check_notebook, check_pages, check_pdf
+from helpers.press.preflight import (
+    check_acknowledgement,
+    check_log,
+    check_notebook,
+    check_pages,
+    check_pdf,
+)
 
 
 def texts(findings):
@@ -55,9 +61,17 @@ def test_every_question_needs_pages():
     assert check_pages({"questions": [question | {"first": 2, "last": 3}]}) == []
 
 
-def pdf(tmp_path, font=None):
+def of_pdf(path, limit):
+    return [finding for found in check_pdf(path, limit).values() for finding in found]
+
+
+def pdf(tmp_path, font=None, told=True):
     writer = PdfWriter()
     page = writer.add_blank_page(72, 72)
+    if told:
+        writer.add_metadata({"/Title": "x"})
+        writer.root_object[NameObject("/Lang")] = TextStringObject("en")
+        writer.add_outline_item(title="x", page_number=0)
     if font is not None:
         fonts = DictionaryObject({NameObject("/F1"): DictionaryObject(font)})
         page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
@@ -72,9 +86,34 @@ def test_fonts_must_be_embedded(tmp_path):
         NameObject("/Subtype"): NameObject("/Type1"),
         NameObject("/BaseFont"): NameObject("/Times-Roman"),
     }
-    assert "/Times-Roman is not embedded" in texts(check_pdf(pdf(tmp_path, times), 100))
-    assert check_pdf(pdf(tmp_path), 100) == []
+    assert "/Times-Roman is not embedded" in texts(of_pdf(pdf(tmp_path, times), 100))
+    assert of_pdf(pdf(tmp_path), 100) == []
 
 
 def test_the_file_must_not_be_too_large(tmp_path):
-    assert "the limit is 1e-06 MB" in texts(check_pdf(pdf(tmp_path), 1e-6))
+    assert "the limit is 1e-06 MB" in texts(of_pdf(pdf(tmp_path), 1e-6))
+
+
+def test_readers_must_be_told_title_language_and_outline(tmp_path):
+    assert "x.pdf has no title · x.pdf has no language · x.pdf has no outline" in texts(
+        of_pdf(pdf(tmp_path, told=False), 100)
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (["collaborators", "tools"], "names no collaborators and no tools"),
+        (["tools"], "names no tools"),
+    ],
+)
+def test_a_missing_acknowledgement_is_told_and_stops_nothing(missing, told):
+    given = {"collaborators": "none", "tools": r"\LaTeX{}"} | dict.fromkeys(missing, "")
+    settings = "".join(f"\\{name}{{{value}}}\n" for name, value in given.items())
+    (finding,) = check_acknowledgement(settings)
+    assert told in finding.text
+    assert not finding.fatal
+
+
+def test_an_acknowledgement_passes():
+    assert check_acknowledgement("\\collaborators{none}\n\\tools{none}\n") == []

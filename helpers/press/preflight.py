@@ -22,14 +22,25 @@ class Finding:
     fatal: bool = True
 
 
-def check(work: Path, edition: Edition, executed: list[Path], limit: float) -> list[Finding]:
-    """All findings on the edition that was set in ``work``; ``limit`` in MB."""
-    log = (work / f"{edition.name}.log").read_text(encoding="utf-8", errors="replace")
+def check(
+    work: Path, edition: Edition, executed: list[Path], limit: float
+) -> dict[str, list[Finding]]:
+    """What was looked at, and the findings: the edition that was set in ``work``; ``limit`` in MB.
+
+    The acknowledgement comes last, as what is missing most often.
+    """
+    log = _text(work / f"{edition.name}.log")
+    cells = [f for path in executed for f in check_notebook(read_notebook(path), path.stem)]
     pdf = work / f"{edition.name}.pdf"
-    findings = [*check_log(log), *check_pages(page_map(work, edition))]
-    for path in executed:
-        findings += check_notebook(read_notebook(path), path.stem)
-    return [*findings, *check_pdf(pdf, limit)]
+    return {
+        "glyphs, line widths and references": check_log(log),
+        "pages for every question": check_pages(page_map(work, edition)),
+        f"cells of {len(executed)} notebooks run, in order, without failure": cells,
+        **check_pdf(pdf, limit),
+        "collaborators and tools": check_acknowledgement(
+            _text(work / f"{edition.name}.settings.tex")
+        ),
+    }
 
 
 def check_log(log: str) -> list[Finding]:
@@ -76,15 +87,37 @@ def check_pages(pages: dict) -> list[Finding]:
     ]
 
 
-def check_pdf(path: Path, limit: float) -> list[Finding]:
-    """Size, and fonts that are not embedded."""
-    findings = []
+def check_pdf(path: Path, limit: float) -> dict[str, list[Finding]]:
+    """What can be told from the file alone: its size, its fonts, and what readers are told."""
+    reader = PdfReader(path)
     size = path.stat().st_size / 1e6
-    if size > limit:
-        findings.append(Finding(f"{path.name} has {size:.1f} MB; the limit is {limit:g} MB"))
-    for font in sorted(unembedded_fonts(PdfReader(path))):
-        findings.append(Finding(f"the font {font} is not embedded"))
-    return findings
+    large = [Finding(f"{path.name} has {size:.1f} MB; the limit is {limit:g} MB")]
+    fonts = [f"the font {font} is not embedded" for font in sorted(unembedded_fonts(reader))]
+    facts = {
+        "title": reader.metadata and reader.metadata.title,
+        "language": reader.root_object.get("/Lang"),
+        "outline": reader.outline,
+    }
+    absent = [Finding(f"{path.name} has no {name}") for name, fact in facts.items() if not fact]
+    return {
+        f"size {size:.1f} MB": large if size > limit else [],
+        "fonts embedded": [Finding(text) for text in fonts],
+        "title, language and outline": absent,
+    }
+
+
+def check_acknowledgement(settings: str) -> list[Finding]:
+    """Collaborators and tools, which the handouts want named; missing ones stop no build."""
+    missing = re.findall(r"^\\(collaborators|tools)\{\}", settings, re.M)
+    if not missing:
+        return []
+    return [
+        Finding(
+            f"student.toml names no {' and no '.join(missing)}, and the handouts ask for both; "
+            'write "none" if it is so',
+            fatal=False,
+        )
+    ]
 
 
 def page_map(work: Path, edition: Edition) -> dict:
@@ -131,6 +164,10 @@ def unembedded_fonts(reader: PdfReader) -> set[str]:
     for page in reader.pages:
         visit(page.get("/Resources"))
     return missing
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _resolve(item):

@@ -31,8 +31,7 @@ def typeset(
     preflight's warnings. Raises UserError for whatever keeps the document from being right.
     """
     edition = read_edition(source)
-    executed = [work / "executed" / f"{name}.ipynb" for name in edition.notebooks]
-    executed = [path for path in executed if path.exists()]
+    executed = executed_notebooks(work, edition)
     evidence = gather(executed)
     answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
     check_answers(answers, evidence)
@@ -45,12 +44,19 @@ def typeset(
     texts["a claim's evidence or a value"] = macros
     write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
     run_latex(work, edition.name, _epoch(executed))
-    findings = check(work, edition, executed, limit)
+    checked = check(work, edition, executed, limit)
+    findings = [finding for found in checked.values() for finding in found]
     errors = [finding.text for finding in findings if finding.fatal]
     if errors:
         raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
     _publish(work, target, edition)
     return [finding.text for finding in findings]
+
+
+def executed_notebooks(work: Path, edition: Edition) -> list[Path]:
+    """The edition's notebooks that were executed in ``work``, in order."""
+    paths = [work / "executed" / f"{name}.ipynb" for name in edition.notebooks]
+    return [path for path in paths if path.exists()]
 
 
 def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,74 @@
+"""``homework check``: the preflight alone, on any PDF, and the page map for Gradescope."""
+
+from pathlib import Path
+
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+
+from .edition import Edition, read_edition
+from .errors import UserError
+from .preflight import Finding, check, check_pdf, page_map
+from .typeset import executed_notebooks
+
+
+def inspect(pdf: Path, work: Path | None, limit: float) -> int:
+    """Print a line for each check of ``pdf`` and its page map; 1 if a check failed.
+
+    ``work`` is the folder it was set in (default: the newest below the PDF's folder that set
+    an edition of this name). Without one, only what the file itself tells is checked.
+    Raises UserError for a file that is not a PDF.
+    """
+    try:
+        pages = len(PdfReader(pdf).pages)
+    except FileNotFoundError:
+        raise UserError(f"{pdf}: there is no such PDF; `make pdf` builds one") from None
+    except (PyPdfError, OSError, ValueError) as error:
+        raise UserError(f"{pdf} is not a PDF that can be read ({error})") from None
+    print(f"{pdf}, {pages} pages")
+    work = work or _build_folder(pdf)
+    if work is None:
+        _report(check_pdf(pdf, limit) | {"set by `make pdf` here": [_elsewhere(pdf)]})
+        return 1
+    edition = read_edition(work / f"{pdf.stem}.tex")
+    failed = _report(
+        _built(pdf, work) | check(work, edition, executed_notebooks(work, edition), limit)
+    )
+    _print_pages(work, edition)
+    return min(failed, 1)
+
+
+def _build_folder(pdf: Path) -> Path | None:
+    logs = sorted(pdf.parent.glob(f"*/{pdf.stem}.log"), key=lambda path: path.stat().st_mtime)
+    return logs[-1].parent if logs else None
+
+
+def _elsewhere(pdf: Path) -> Finding:
+    return Finding(
+        f"no folder beside {pdf.name} holds {pdf.stem}.log: cells, glyphs and pages unseen"
+    )
+
+
+def _built(pdf: Path, work: Path) -> dict[str, list[Finding]]:
+    """Whether the folder is the one that this very file comes from."""
+    built = work / pdf.name
+    same = built.exists() and built.read_bytes() == pdf.read_bytes()
+    problem = Finding(f"{work} holds another {pdf.name}: run `make pdf` again")
+    return {f"set in {work}": [] if same else [problem]}
+
+
+def _report(checked: dict[str, list[Finding]]) -> int:
+    for name, findings in checked.items():
+        if not findings:
+            print(f"[OK]   {name}")
+        for finding in findings:
+            print(f"[FAIL] {finding.text}")
+    return sum(bool(findings) for findings in checked.values())
+
+
+def _print_pages(work: Path, edition: Edition) -> None:
+    print("Pages, for Gradescope's question assignment:")
+    for question in page_map(work, edition)["questions"]:
+        first, last = question["first"], question["last"]
+        pages = f"page {first}" if first == last else f"pages {first}–{last}"
+        points = f" ({question['points']} points)" if question["points"] else ""
+        print(f"  Question {question['number']}: {pages:14} {question['title']}{points}")
