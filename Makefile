@@ -147,6 +147,13 @@ lock: $(READY) ## renew requirements.lock from pyproject.toml
 colab: $(READY) ## renew the notebooks' Colab badge and cell from pyproject.toml
 	@$(HOMEWORK) colab notebooks/*.ipynb
 
+# The full profile unless one is asked for, and nobody's name.
+docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
+.PHONY: docs
+docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
+	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) NAME= NETID=
+	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf build

@@ -54,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
     check.set_defaults(run=_check)
 
+    docs = commands.add_parser("docs", help="publish a PDF and the README's pictures")
+    docs.add_argument("pdf", type=Path)
+    docs.add_argument("target", type=Path)
+    docs.add_argument("--work", type=Path, required=True)
+    docs.add_argument("--profile", default="full", choices=["quick", "full"])
+    docs.set_defaults(run=_docs)
+
     colab = commands.add_parser("colab", help="renew the notebooks' Colab badge and cell")
     colab.add_argument("notebooks", type=Path, nargs="+")
     colab.set_defaults(run=_colab)
@@ -107,6 +114,13 @@ def _check(options: argparse.Namespace) -> int:
     from .press.inspect import inspect
 
     return inspect(options.pdf, options.work, options.limit)
+
+
+def _docs(options: argparse.Namespace) -> None:
+    from .press.docs import publish
+
+    for path in publish(options.pdf, options.work, options.target, options.profile):
+        print(f"{path}, {path.stat().st_size / 1e6:.2f} MB")
 
 
 def _colab(options: argparse.Namespace) -> None:

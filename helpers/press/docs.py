@@ -1,0 +1,70 @@
+"""``make docs``: what the README shows to someone who runs nothing, made from a finished build."""
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ..records import commit
+from .errors import UserError
+from .notebook import read_notebook, write_atomically
+
+LIMIT_MB = 5  # all files together: they are committed
+PAGE = "page.png"  # the page that the README shows
+HEAT_MAP = "heat_map.png"
+DOTS = 110  # per inch
+
+
+def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
+    """Put the PDF, a page of it, the sweep's heat map and a note on their origin into ``target``.
+
+    ``work`` is the folder that the PDF was set in. Nothing is written where something is
+    missing, the files are too large, or the working tree has changes that no commit holds.
+    Raises UserError.
+    """
+    origin = commit()
+    if origin.endswith("+"):
+        raise UserError(f"commit your changes first: {target}/ says which commit it comes from")
+    pages = json.loads(pdf.with_suffix(".pages.json").read_text(encoding="utf-8"))
+    content = {
+        pdf.name: pdf.read_bytes(),
+        PAGE: picture(pdf, pages["questions"][0]["first"]),
+        HEAT_MAP: _heat_map(work / "executed" / "vit_sweep.ipynb"),
+        "README.md": (
+            f"Made by `make docs` from commit {origin}, profile {profile}: `{pdf.name}`, its page "
+            f"of question 1, and the heat map of `vit_sweep`.\n"
+        ).encode(),
+    }
+    size = sum(map(len, content.values())) / 1e6
+    if size > LIMIT_MB:
+        raise UserError(f"{target}/ would hold {size:.1f} MB; the limit is {LIMIT_MB} MB")
+    for name, data in content.items():
+        write_atomically(target / name, data)
+    return [target / name for name in content]
+
+
+def picture(pdf: Path, page: int) -> bytes:
+    """A page as a PNG. Raises UserError where poppler is missing or refuses the file."""
+    if not shutil.which("pdftoppm"):
+        raise UserError("pdftoppm is missing: `apt-get install poppler-utils` brings it")
+    number = str(page)
+    command = ["pdftoppm", "-png", "-r", str(DOTS), "-f", number, "-l", number, "-singlefile"]
+    run = subprocess.run([*command, str(pdf)], capture_output=True)
+    if run.returncode:
+        raise UserError(f"pdftoppm refuses {pdf}: {run.stderr.decode().strip()}")
+    return run.stdout
+
+
+def _heat_map(executed: Path) -> bytes:
+    """The figure of an executed notebook whose caption says that it is a heat map, as a PNG."""
+    for cell in read_notebook(executed).cells:
+        for output in cell.get("outputs", []):
+            figure = output.get("data", {}).get("application/pdf")
+            if figure and "heat map" in output.metadata.get("caption", ""):
+                with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
+                    file.write(base64.b64decode(figure))
+                    file.flush()
+                    return picture(Path(file.name), 1)
+    raise UserError(f"{executed} has no figure whose caption says 'heat map'")
