@@ -144,8 +144,8 @@ lock: $(READY) ## renew requirements.lock from pyproject.toml
 	  -o tests/torchtext/requirements.lock
 
 .PHONY: colab
-colab: $(READY) ## renew the notebooks' Colab badge and cell from pyproject.toml
-	@$(HOMEWORK) colab notebooks/*.ipynb
+colab: $(READY) ## renew Colab badges, Colab cells and the README's tables
+	@$(HOMEWORK) colab
 
 # The full profile unless one is asked for, and nobody's name.
 docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)

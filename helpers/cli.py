@@ -61,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     docs.add_argument("--profile", default="full", choices=["quick", "full"])
     docs.set_defaults(run=_docs)
 
-    colab = commands.add_parser("colab", help="renew the notebooks' Colab badge and cell")
-    colab.add_argument("notebooks", type=Path, nargs="+")
+    colab = commands.add_parser("colab", help="renew badges, Colab cells and the README's tables")
     colab.set_defaults(run=_colab)
 
     doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
@@ -125,10 +124,13 @@ def _docs(options: argparse.Namespace) -> None:
 
 def _colab(options: argparse.Namespace) -> None:
     from .press.colab import prepare
-    from .press.notebook import read_notebook, write_notebook
+    from .press.notebook import ROOT, read_notebook, write_atomically, write_notebook
+    from .press.readme import renewed
 
-    for path in options.notebooks:
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
         write_notebook(prepare(read_notebook(path), path.stem), path)
+    readme = ROOT / "README.md"
+    write_atomically(readme, renewed(readme.read_text(encoding="utf-8")))
 
 
 def _doctor(options: argparse.Namespace) -> int:
