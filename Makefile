@@ -103,6 +103,10 @@ test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchte
 	@$(BIN)/python tests/torchtext/ours.py build/torchtext
 	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest -p no:cacheprovider tests/torchtext/agreement.py
 
+.PHONY: test-browser
+test-browser: $(READY) ## run the notebooks in a real JupyterLab and browser (needs Chromium)
+	@$(BIN)/python -m pytest -n 0 tests/browser/lab.py
+
 # A budget for a laptop without a GPU; with one, leave the last four out and add -g seed=0,1,2.
 GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=48 -g kept=25 -g batch=64
 

@@ -132,4 +132,4 @@ def test_the_address_is_pyprojects_alone():
 def test_the_targets_named_in_the_readme_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = re.findall(r"(?:^|`)make\s([a-z-]+)", README, re.M)
-    assert set(named) <= targets | {"test-browser"}
+    assert set(named) <= targets
