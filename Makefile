@@ -104,7 +104,7 @@ test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchte
 	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest -p no:cacheprovider tests/torchtext/agreement.py
 
 .PHONY: test-browser
-test-browser: $(READY) ## run the notebooks in a real JupyterLab and browser (needs Chromium)
+test-browser: $(READY) $(READY).browser ## run the notebooks in a real JupyterLab and browser (needs Chromium)
 	@$(BIN)/python -m pytest -n 0 tests/browser/lab.py
 
 # A budget for a laptop without a GPU; with one, leave the last four out and add -g seed=0,1,2.
@@ -139,24 +139,15 @@ tex: ## TeX and its fonts, through apt where that is allowed
 build/.tex:
 	@$(MAKE) tex
 
+RESOLVE := uv pip compile --universal --generate-hashes --no-annotate --no-header \
+  --no-emit-index-url --quiet --upgrade
+
 .PHONY: lock
-lock: $(READY) ## renew requirements.lock from pyproject.toml
-	@$(BIN)/uv pip compile --universal --generate-hashes --all-extras --no-annotate --no-header \
-	  --no-emit-index-url --quiet --upgrade pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-	  --quiet --upgrade --python-version 3.11 tests/torchtext/requirements.in \
-	  -o tests/torchtext/requirements.lock
-
-.PHONY: colab
-colab: $(READY) ## renew Colab badges, Colab cells and the README's tables
-	@$(HOMEWORK) colab
-
-# The full profile unless one is asked for, and nobody's name.
-docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
-.PHONY: docs
-docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
-	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) NAME= NETID=
-	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
+lock: $(READY) ## renew requirements.lock and those of the optional lanes
+	@$(BIN)/$(RESOLVE) --all-extras pyproject.toml -o requirements.lock
+	@$(BIN)/$(RESOLVE) --python-version 3.11 tests/torchtext/requirements.in -o tests/torchtext/requirements.lock
+	@$(BIN)/$(RESOLVE) --no-deps bench/requirements.in -o bench/requirements.lock
+	@$(BIN)/$(RESOLVE) tests/browser/requirements.in -o tests/browser/requirements.lock
 
 .PHONY: clean
 clean: ## remove what was built
@@ -177,7 +168,10 @@ $(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What only the benchmarks or only the browser test need comes on top of the same environment.
 $(READY).peers: bench/requirements.lock $(READY)
+$(READY).browser: tests/browser/requirements.lock $(READY)
+$(READY).peers $(READY).browser:
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r $<
 	@touch $@
 

@@ -75,6 +75,17 @@ def test_the_lock_has_hashes_and_names_no_index():
     assert not re.search(r"https?:|index-url|find-links|file:", LOCK)
 
 
+@pytest.mark.parametrize("folder", ["bench", "tests/browser", "tests/torchtext"])
+def test_the_locks_of_the_optional_lanes_have_hashes_and_name_no_index(folder):
+    lock = (ROOT / folder / "requirements.lock").read_text()
+    for line in (ROOT / folder / "requirements.in").read_text().splitlines():
+        if name := re.match(r"[\w-]+", line):
+            assert re.search(rf"^{name[0]}==", lock, re.M)
+    blocks = re.split(r"^(?=[a-z0-9])", lock, flags=re.M)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"https?:|index-url|find-links|file:", lock)
+
+
 def test_conda_installs_the_same_lock_with_a_python_that_fits():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *packages, pip = environment["dependencies"]
