@@ -119,6 +119,7 @@ TOPIC ?= all
 .PHONY: bench
 bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=…, 30 minutes)
 	@$(BIN)/python -m bench $(TOPIC)
+	@$(HOMEWORK) colab
 
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab
@@ -148,6 +149,17 @@ lock: $(READY) ## renew requirements.lock and those of the optional lanes
 	@$(BIN)/$(RESOLVE) --python-version 3.11 tests/torchtext/requirements.in -o tests/torchtext/requirements.lock
 	@$(BIN)/$(RESOLVE) --no-deps bench/requirements.in -o bench/requirements.lock
 	@$(BIN)/$(RESOLVE) tests/browser/requirements.in -o tests/browser/requirements.lock
+
+.PHONY: colab
+colab: $(READY) ## renew Colab badges, Colab cells and the README's tables
+	@$(HOMEWORK) colab
+
+# The full profile unless one is asked for, and nobody's name.
+docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
+.PHONY: docs
+docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
+	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) NAME= NETID=
+	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from .paired import load, table
+from helpers.press.readme import bench
 
 TOPICS = ("rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "press")
 
@@ -14,4 +14,4 @@ if __name__ == "__main__":
         sys.exit(f"bench: there is no {unknown[0]!r}; there are {', '.join(TOPICS)}")
     for name in wanted:
         importlib.import_module(f"bench.{name}").main()
-    print(table(load()))
+    print(bench())

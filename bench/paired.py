@@ -1,7 +1,7 @@
 """Side by side: contenders run in turn, so that what slows the machine slows them all.
 
 Each benchmark gives rows, ours against another, and its module writes them with their
-provenance to ``data/results/bench/<topic>.json``; ``python -m bench`` prints them as one table.
+provenance to ``data/results/bench/<topic>.json``, from where the README has them.
 """
 
 import datetime
@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from helpers.press.notebook import ROOT, write_atomically
+from helpers.press.readme import bench_table
 from helpers.records import commit, versions
 from helpers.sweep.store import hardware
 
@@ -61,21 +62,4 @@ def save(topic: str, rows: list[dict], **more: object) -> None:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_atomically(RECORDS / f"{topic}.json", text)
-    print(table({topic: content}))
-
-
-def load() -> dict[str, dict]:
-    """All recorded topics."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
-
-
-def table(topics: Mapping[str, dict]) -> str:
-    """The rows as a Markdown table, one line each."""
-    lines = ["| what | ours | against | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
-    for content in topics.values():
-        for r in content["rows"]:
-            ratio = f"**{r['ratio']:.2g} ×** ({r['least']:.2g}–{r['most']:.2g})"
-            values = [f"{r[key]:,.3g} {r['unit']}" for key in ("ours", "theirs")]
-            cells = [r["what"], values[0], r["against"], values[1], ratio, r["goal"]]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    print(bench_table(rows))

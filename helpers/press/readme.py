@@ -1,10 +1,12 @@
-"""The parts of README.md that follow from elsewhere: address, version, questions, notebooks.
+"""The parts of README.md that follow from elsewhere: address, questions, benchmarks, citation.
 
 They stand between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
+import json
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from .colab import badge
@@ -39,6 +41,7 @@ def renewed(text: str, root: Path = ROOT) -> str:
     parts = {
         "start": START.format(**words),
         "questions": questions(root),
+        "bench": bench(root),
         "citation": CITATION.format(**words),
     }
     for name, content in parts.items():
@@ -61,3 +64,28 @@ def questions(root: Path = ROOT) -> str:
         cells = [question.title, question.asked, ", ".join(links), ", ".join(files), badges]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def bench(root: Path = ROOT) -> str:
+    """The recorded benchmarks, ``data/results/bench/*.json``: a table, and what they ran on."""
+    files = sorted((root / "data" / "results" / "bench").glob("*.json"))
+    topics = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    machines = {f"{topic['hardware']}, torch {topic['versions']['torch']}" for topic in topics}
+    rows = bench_table(row for topic in topics for row in topic["rows"])
+    return f"{rows}\n\nMeasured on: {'; '.join(sorted(machines))}."
+
+
+def bench_table(rows: Iterable[dict]) -> str:
+    """Rows as ``bench.paired.row`` makes them, as Markdown."""
+    lines = ["| what | ours | against | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ratio = f"**{row['ratio']:.3g} ×** ({row['least']:.3g}–{row['most']:.3g})"
+        ours, theirs = (f"{_figures(row[key])} {row['unit']}" for key in ("ours", "theirs"))
+        cells = [row["what"], ours, row["against"], theirs, ratio, row["goal"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(value: float) -> str:
+    """Three figures, and all digits of larger numbers: 0.00734, 12.3, 1,235."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
