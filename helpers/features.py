@@ -3,7 +3,8 @@
 A frozen encoder gives the same features in every epoch. They are kept as one memory-mapped
 array of half precision with a row per token, and no padding; what is not in memory is read
 when a batch needs it. A cache is named after all that its numbers depend on: the encoder's
-weights, the tokens (and with them texts, tokenizer and truncation) and the precision.
+weights, the tokens (and with them texts, tokenizer and truncation) and the precision. An
+interrupted computation goes on where it stopped.
 """
 
 import hashlib
@@ -17,13 +18,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
+
+from helpers.downloads import shown
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerBase
 
 FORMAT = "1"  # goes up when the numbers in a cache would come out differently
 SPARE_BYTES = 1 << 30  # of disk that a cache leaves free
+CHECKPOINT_TOKENS = 200_000  # computed between two notes of how far the work has come
 
 
 def truncate(ids: Sequence[int], *, length: int, tail: int = 0) -> list[int]:
@@ -149,6 +154,14 @@ def encode(model: "BertModel", ids: Tensor, lengths: Tensor, *, bf16: bool = Fal
         return model(input_ids=ids, attention_mask=inside).last_hidden_state.float()
 
 
+def fast_bf16(device: str) -> bool:
+    """Whether a device multiplies matrices in bfloat16 faster than in float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def digest_of(model: "BertModel") -> str:
     """SHA-256 of a model's weights, with their names."""
     digest = hashlib.sha256()
@@ -172,41 +185,74 @@ def frozen_features(
     *,
     folder: Path,
     bf16: bool = False,
-    budget: int = 8192,
+    budget: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Features:
     """Features of reviews from the cache in ``folder``, computed first if they are not there.
 
-    ``budget`` is the number of padded tokens in a batch. ``say`` is told the size before
-    anything is written. Raises ValueError for a model in training mode, and OSError, before
-    the work begins, if the disk is too full. A cache whose checksum is wrong is made again.
+    ``budget`` is the number of padded tokens in a batch; by default small batches, which fit
+    a processor's cache, or large ones on a GPU. ``say`` is told the size before anything is
+    written. Raises ValueError for a model in training mode, and OSError, before the work
+    begins, if the disk is too full. A cache whose checksum is wrong is made again.
     """
     if model.training:
         raise ValueError("the encoder is in training mode: its dropout would be cached; eval() it")
+    budget = budget or (65_536 if model.device.type == "cuda" else 2_048)
     path = Path(folder) / f"{cache_key(model, tokens, bf16=bf16)}.npy"
     shape = (int(tokens.starts[-1]), model.config.hidden_size)
-    if (array := _read(path, shape, say)) is not None:
-        return Features(array, tokens)
-    _announce(path, shape, say)
-    start = time.perf_counter()
-    part = path.with_suffix(".part")
-    array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
-    for rows in plan_batches(tokens.lengths, tokens=budget):
-        ids, lengths = tokens.batch(rows)
-        ids, lengths = ids.to(model.device), lengths.to(model.device)
-        found = encode(model, ids, lengths, bf16=bf16).half().cpu().numpy()  # (B, T, width)
-        for row, values in zip(rows.tolist(), found, strict=True):
-            first, end = tokens._span(row)
-            array[first:end] = values[: end - first]
-    array.flush()
-    _note(path).write_text(json.dumps({"sha256": _checksum(array), "shape": shape}))
-    part.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # who wants the same features waits for them
+        if (array := _read(path, shape, say)) is not None:
+            return Features(array, tokens)
+        start = time.perf_counter()
+        part, progress = path.with_suffix(".part"), path.with_suffix(".progress")
+        plan = plan_batches(tokens.lengths, tokens=budget)
+        array, done = _resume(part, progress, shape, budget, say)
+        since = 0
+        for number, rows in enumerate(plan[done:], done + 1):
+            _fill(array, model, tokens, rows, bf16=bf16)
+            since += int(tokens.lengths[rows].sum())
+            if since >= CHECKPOINT_TOKENS:
+                array.flush()
+                progress.write_text(json.dumps({"budget": budget, "batches": number}))
+                since = 0
+        array.flush()
+        _note(path).write_text(json.dumps({"sha256": _checksum(array), "shape": shape}))
+        part.replace(path)
+        progress.unlink(missing_ok=True)
     return Features(np.load(path, mmap_mode="r"), tokens, time.perf_counter() - start)
+
+
+def _resume(
+    part: Path, progress: Path, shape: tuple[int, int], budget: int, say: Callable[[str], None]
+) -> tuple[np.ndarray, int]:
+    """The array to fill, and how many of the planned batches an earlier run has put into it."""
+    try:
+        array = np.load(part, mmap_mode="r+")
+        note = json.loads(progress.read_text())
+        if array.shape == shape and note["budget"] == budget:
+            say(f"going on with the features in {shown(part)} after {note['batches']:,} batches")
+            return array, note["batches"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing there to go on with
+    _announce(part, shape, say)
+    return np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape), 0
+
+
+def _fill(
+    array: np.ndarray, model: "BertModel", tokens: TokenRows, rows: Tensor, *, bf16: bool
+) -> None:
+    """Compute the features of one batch of reviews and write them to their places."""
+    ids, lengths = tokens.batch(rows)
+    ids, lengths = ids.to(model.device), lengths.to(model.device)
+    found = encode(model, ids, lengths, bf16=bf16).half().cpu().numpy()  # (B, T, width)
+    for row, values in zip(rows.tolist(), found, strict=True):
+        first, end = tokens._span(row)
+        array[first:end] = values[: end - first]
 
 
 def _announce(path: Path, shape: tuple[int, int], say: Callable[[str], None]) -> None:
     """Say what will be written, and refuse if there is no room for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     size, free = 2 * shape[0] * shape[1], shutil.disk_usage(path.parent).free
     say(f"writing features of {shape[0]:,} tokens × {shape[1]}, {size / 1e6:,.0f} MB")
     if size + SPARE_BYTES > free:

@@ -131,6 +131,41 @@ def test_a_damaged_cache_is_made_again(encoder, tokens, tmp_path, quiet, damage)
     assert np.array_equal(again.array, expected)
 
 
+def test_an_interrupted_computation_goes_on(encoder, tokens, tmp_path, quiet, monkeypatch):
+    said, say = quiet
+    monkeypatch.setattr(features, "CHECKPOINT_TOKENS", 1)
+    fill, filled = features._fill, []
+
+    def stop_at_the_third(array, model, tokens, rows, **how):
+        if len(filled) == 2:
+            raise KeyboardInterrupt
+        filled.append(rows)
+        fill(array, model, tokens, rows, **how)
+
+    monkeypatch.setattr(features, "_fill", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        frozen_features(encoder.model, tokens, folder=tmp_path, budget=8, say=say)
+    assert list(tmp_path.glob("*.npy")) == []
+    monkeypatch.setattr(features, "_fill", lambda *a, **k: (filled.append(a[3]), fill(*a, **k)))
+    found = frozen_features(encoder.model, tokens, folder=tmp_path, budget=8, say=say)
+    assert "after 2 batches" in said[-1]
+    assert sorted(row for rows in filled for row in rows.tolist()) == [*range(len(TEXTS))]
+    whole = frozen_features(encoder.model, tokens, folder=tmp_path / "other", budget=8, say=say)
+    assert np.array_equal(found.array, whole.array)
+    assert list(tmp_path.glob("*.part")) == list(tmp_path.glob("*.progress")) == []
+
+
+def test_a_remainder_of_other_work_is_not_gone_on_with(encoder, tokens, tmp_path, quiet):
+    said, say = quiet
+    key = features.cache_key(encoder.model, tokens, bf16=False)
+    np.save(tmp_path / "part.npy", np.zeros((3, 3), np.float16))
+    (tmp_path / "part.npy").rename(tmp_path / f"{key}.part")
+    (tmp_path / f"{key}.progress").write_text('{"budget": 2048, "batches": 1}')
+    found = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
+    assert said[0].startswith("writing features")
+    assert (found.array != 0).any(axis=1).all()
+
+
 def test_the_key_depends_on_all_that_matters(encoder, tokens):
     key = features.cache_key(encoder.model, tokens, bf16=False)
     assert key == features.cache_key(encoder.model, tokens, bf16=False)
@@ -153,7 +188,7 @@ def test_a_full_disk_is_seen_before_the_work(encoder, tokens, tmp_path, monkeypa
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
     with pytest.raises(OSError, match=r"0\.0 GB free, the features take"):
         frozen_features(encoder.model, tokens, folder=tmp_path, say=quiet[1])
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.[np]*")) == []
 
 
 def test_an_encoder_in_training_mode_is_refused(encoder, tokens, tmp_path):
