@@ -1,4 +1,4 @@
-"""Sentiment of a review from a frozen text encoder: heads, training, evaluation, attribution.
+"""Sentiment of a review from a frozen text encoder: heads, training, evaluation.
 
 A head gets token features (B, T, width), one row per token, and each review's ``lengths``
 (B,); it returns one logit per review, positive for a positive review (label 1).
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -231,6 +230,7 @@ class Recipe:
     weight_decay: float = 0.01
     tokens: int = 8192  # in a batch, padding included
     warmup: float = 0.0  # share of all steps in which the rate rises from zero
+    bf16: bool = False  # whether matrices are multiplied in bfloat16; sums stay in float32
 
 
 def scores(logits: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -242,15 +242,31 @@ def scores(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # rows → padded batch (B, T, …), lengths (B,)
 
 
+def logits_of(model: nn.Module, batch: tuple[Tensor, Tensor], *, bf16: bool) -> Tensor:
+    """Logits (B,) in float32, on the CPU.
+
+    Autocast may not keep its bfloat16 copies of the weights, which change at every step.
+    """
+    kind = batch[0].device.type
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
+        return model(*batch).float().cpu()
+
+
 @torch.no_grad()
 def predict(
-    model: nn.Module, inputs: Inputs, lengths: Tensor, rows: Tensor, *, tokens: int = 16_384
+    model: nn.Module,
+    inputs: Inputs,
+    lengths: Tensor,
+    rows: Tensor,
+    *,
+    tokens: int = 16_384,
+    bf16: bool = False,
 ) -> Tensor:
     """Logits (N,) of the reviews ``rows``, in that order. The model is left in eval mode."""
     model.eval()
     logits = torch.empty(len(rows))
     for batch in plan_batches(lengths[rows], tokens=tokens):
-        logits[batch] = model(*inputs(rows[batch])).float().cpu()
+        logits[batch] = logits_of(model, inputs(rows[batch]), bf16=bf16)
     return logits
 
 
@@ -285,8 +301,11 @@ def train(
     history, best = [], None
     for number, order in enumerate(orders, 1):
         start = time.perf_counter()
-        loss, accuracy = _pass(model, inputs, labels, training, order, optimiser, schedule)
-        held_out = scores(predict(model, inputs, lengths, validation), labels[validation])
+        loss, accuracy = train_epoch(
+            model, inputs, labels, training, order, optimiser, schedule, bf16=recipe.bf16
+        )
+        logits = predict(model, inputs, lengths, validation, bf16=recipe.bf16)
+        held_out = scores(logits, labels[validation])
         epoch = Epoch(number, loss, accuracy, *held_out, time.perf_counter() - start)
         if best is None or epoch.validation_loss < min(e.validation_loss for e in history):
             best = copy.deepcopy(model.state_dict())
@@ -297,7 +316,7 @@ def train(
     return history
 
 
-def _pass(
+def train_epoch(
     model: nn.Module,
     inputs: Inputs,
     labels: Tensor,
@@ -305,13 +324,15 @@ def _pass(
     order: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
+    *,
+    bf16: bool,
 ) -> tuple[float, float]:
     """One epoch: its loss (nats per review) and accuracy, both as totals over N."""
     model.train()
     loss_sum, right = 0.0, 0
     for batch in order:
         target = labels[training[batch]]
-        logits = model(*inputs(training[batch])).float().cpu()
+        logits = logits_of(model, inputs(training[batch]), bf16=bf16)
         loss = F.binary_cross_entropy_with_logits(logits, target.float())
         if not math.isfinite(loss.item()):
             raise FloatingPointError("the loss is not finite: lower the learning rate")
@@ -352,33 +373,3 @@ def load_head(head: nn.Module, path: Path) -> None:
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold this head's weights: {reason}") from error
-
-
-def integrated_gradients(
-    model: SentimentClassifier, ids: Tensor, *, points: int = 24, blank: int = 0
-) -> tuple[Tensor, float]:
-    """How much each token (T,) moves the logit, and the whole change that they explain.
-
-    Sundararajan et al. 2017, "Axiomatic attribution for deep networks": the gradient along
-    the straight line from a blank review ([PAD] for every token but [CLS] and [SEP]) to this
-    one, integrated by Gauss and Legendre's rule. The attributions of an exact integral sum to
-    the change of the logit.
-    """
-    model.eval()
-    embedding = model.encoder.get_input_embeddings()
-    with torch.no_grad():
-        ends = embedding(ids)  # (T, width)
-        empty = torch.full_like(ids, blank)
-        empty[0], empty[-1] = ids[0], ids[-1]
-        blanks = embedding(empty)  # (T, width)
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    at = torch.tensor((nodes + 1) / 2, dtype=ends.dtype, device=ids.device)
-    share = torch.tensor(weights / 2, dtype=ends.dtype, device=ids.device)
-    at = torch.cat([at, at.new_tensor([0.0, 1.0])])  # the ends, for the change itself
-    path = (blanks + at[:, None, None] * (ends - blanks)).requires_grad_()  # (points + 2, T, width)
-    lengths = torch.full((len(path),), len(ids), device=ids.device)
-    with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass in eval mode
-        logits = model.head(model.encoder(inputs_embeds=path).last_hidden_state, lengths)
-        (gradient,) = torch.autograd.grad(logits.sum(), path)
-    mean = torch.einsum("p,ptw->tw", share, gradient[:-2])
-    return (mean * (ends - blanks)).sum(-1), (logits[-1] - logits[-2]).item()
