@@ -43,14 +43,22 @@ def load_encoder(*, profile: str = "quick") -> Encoder:
     """BERT from the hub in the full profile, the packaged MiniLM in the quick one.
 
     Where the hub can't be reached the full profile takes MiniLM too, with a warning, and
-    ``source`` says so. Raises FileNotFoundError or ValueError as ``minilm_folder`` does.
+    ``source`` says so. Raises FileNotFoundError or ValueError as ``minilm_folder`` does, and
+    ValueError where BERT's weights on this disk are damaged.
     """
+    from safetensors import SafetensorError
+
     if profile not in ("quick", "full"):
         raise ValueError(f"profile {profile!r} is not one of quick, full")
     if profile == "quick":
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
         return _load(BERT, BERT)
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights of {BERT} on this disk are damaged ({error}): remove them from the "
+            "hub's cache (`hf cache ls` shows where) and start again"
+        ) from None
     except OSError as error:
         reason = str(error).splitlines()[0]
         warnings.warn(f"no {BERT}: {reason} Using {MINILM} instead.", stacklevel=2)

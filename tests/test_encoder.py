@@ -63,6 +63,17 @@ def test_full_without_a_hub_says_what_it_uses_instead(monkeypatch):
     assert "in place of bert-base-uncased" in source
 
 
+def test_half_of_the_weights_are_refused_in_one_line(monkeypatch, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        content = (minilm_folder() / name).read_bytes()
+        whole = name != "model.safetensors"
+        (tmp_path / name).write_bytes(content if whole else content[: len(content) // 2])
+    monkeypatch.setattr(encoder, "BERT", str(tmp_path))
+    with pytest.raises(ValueError, match="on this disk are damaged") as caught:
+        load_encoder(profile="full")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_an_unknown_profile_is_named():
     with pytest.raises(ValueError, match="'fast' is not one of quick, full"):
         load_encoder(profile="fast")
