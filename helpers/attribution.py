@@ -69,7 +69,7 @@ def draw_words(
         wide = max(len(word), 5)
         if x and x + wide > columns:
             x, y = 0.0, y - 2.2
-        colour = colours(0.5 + 0.35 * value / top)
+        colour = colours(0.5 + 0.3 * value / top)
         box = FancyBboxPatch((x, y - 0.45), wide, 0.9, boxstyle="round,pad=0.15", color=colour)
         ax.add_patch(box)
         ax.text(x + wide / 2, y, word, family="monospace", ha="center", va="center")
