@@ -24,7 +24,7 @@ from helpers.reviews import imdb
 
 from . import paired
 
-REVIEWS, EPOCHS, ROUNDS = 160, 2, 1
+REVIEWS, EPOCHS, ROUNDS = 96, 2, 1
 LENGTH, BATCH, RATE = 512, 32, 1e-3
 
 Parts = tuple[Tensor, Tensor, Tensor]  # rows to train on, to validate on, to test on
