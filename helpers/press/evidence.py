@@ -1,4 +1,7 @@
-"""What the executed notebooks recorded and claimed, and what the answers rely on."""
+"""What the executed notebooks recorded and claimed, and what the answers rely on.
+
+An output is data from a run: its names go into LaTeX, so they are checked here again.
+"""
 
 import re
 from dataclasses import dataclass
@@ -10,6 +13,12 @@ from .. import mime
 from .edition import without_comments
 from .errors import UserError
 from .notebook import read_notebook
+
+_NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # as helpers.records makes them
+_FIELDS = {  # of each kind of content, besides its name: what the press uses, and its type
+    mime.RECORD: {"text": str},
+    mime.CLAIM: {"holds": bool, "evidence": str},
+}
 
 
 @dataclass(frozen=True)
@@ -40,15 +49,16 @@ def gather(executed: list[Path]) -> Evidence:
     owner: dict[str, str] = {}
     for path in executed:
         for data in _bundles(read_notebook(path)):
-            content = data.get(mime.RECORD) or data.get(mime.CLAIM)
-            if content is None:
+            kind = next((kind for kind in _FIELDS if kind in data), None)
+            if kind is None:
                 continue
+            content = checked(data, kind, path.stem)
             name = content["name"]
             if owner.setdefault(name, path.stem) != path.stem or (
-                mime.CLAIM in data and name in claims
+                kind == mime.CLAIM and name in claims
             ):
                 raise UserError(f"{path.stem} uses the name {name!r} that {owner[name]} uses, too")
-            if mime.RECORD in data:
+            if kind == mime.RECORD:
                 values[name] = content["text"]
             else:
                 claims[name] = Claim(name, content["holds"], content["evidence"], path.stem)
@@ -59,6 +69,15 @@ def gather(executed: list[Path]) -> Evidence:
                 f"See notebooks/{claim.notebook}.ipynb"
             )
     return Evidence(values, claims)
+
+
+def checked(data: NotebookNode, kind: str, place: str) -> NotebookNode:
+    """The record or claim in an output. Raises UserError if no helper of ours wrote it."""
+    content = data[kind]
+    good = isinstance(content, dict) and _NAME.fullmatch(str(content.get("name")))
+    if not good or not all(isinstance(content.get(k), t) for k, t in _FIELDS[kind].items()):
+        raise UserError(f"{place} shows a broken record or claim: write it with helpers.records")
+    return content
 
 
 def check_answers(answers: list[Path], evidence: Evidence) -> None:

@@ -1,5 +1,6 @@
 """Markdown to LaTeX by pandoc, many pieces in one process."""
 
+import json
 import re
 import subprocess
 import tempfile
@@ -14,36 +15,81 @@ from .errors import UserError
 # Jupyter's Markdown: GitHub's, with TeX mathematics and, where we trust it, LaTeX environments.
 _FORMAT = "markdown+tex_math_dollars+tex_math_single_backslash+lists_without_preceding_blankline"
 _FORMAT += "+autolink_bare_uris-citations-example_lists-auto_identifiers-implicit_figures"
+_UNTRUSTED = f"{_FORMAT}-raw_tex-raw_html-raw_attribute-latex_macros-yaml_metadata_block"
 _BOUNDARY = "PRESSxBOUNDARYx"
+_SECONDS = 120  # for pandoc; nested enough, Markdown takes exponential time
 
 
 def to_latex(pieces: list[str], *, trusted: bool = True) -> list[str]:
     """LaTeX for each piece of Markdown; headings one level down.
 
     Where a piece is not trusted (the output of a run), no LaTeX passes but mathematics that
-    ``harmless_math`` lets through. Raises UserError if pandoc can't be run or refuses.
+    ``harmless_math`` lets through, and no picture, which TeX would read from a file. Raises
+    UserError if pandoc can't be run or refuses.
     """
     if not pieces:
         return []
-    if not trusted:
-        pieces = [_disarm(piece) for piece in pieces]
-    source_format = _FORMAT if trusted else f"{_FORMAT}-raw_tex-raw_html-raw_attribute"
     with tempfile.TemporaryDirectory() as folder:
         names = []
         for i, piece in enumerate(pieces):  # a file each, so that no piece can spoil the next
             Path(folder, f"{i}.md").write_text(piece, encoding="utf-8")
             Path(folder, f"{i}b.md").write_text(f"{_BOUNDARY}{i}", encoding="utf-8")
             names += [f"{i}.md", f"{i}b.md"]
-        command = [pandoc(), "--file-scope", "--from", source_format, "--to", "latex"]
-        command += ["--shift-heading-level-by=1", "--wrap=preserve", "--syntax-highlighting=none"]
-        filters = ["--lua-filter", str(files(__package__) / "templates" / "markdown.lua")]
-        run = subprocess.run(
-            [*command, *filters, *names], cwd=folder, capture_output=True, text=True
-        )
-    if run.returncode:
-        raise UserError(f"pandoc refuses the Markdown: {run.stderr.strip().splitlines()[-1]}")
-    parts = re.split(rf"\s*{_BOUNDARY}\d+\s*", run.stdout)
+        to = ["--to", "latex", "--shift-heading-level-by=1", "--wrap=preserve"]
+        to += ["--syntax-highlighting=none"]
+        to += ["--lua-filter", str(files(__package__) / "templates" / "markdown.lua")]
+        scope = ["--file-scope", *names]
+        if trusted:
+            latex = _run(["--from", _FORMAT, *to, *scope], folder)
+        else:
+            read = _run(["--from", _UNTRUSTED, "--to", "json", *scope], folder)
+            latex = _run(["--from", "json", *to], folder, _disarmed_json(read))
+    parts = re.split(rf"\s*{_BOUNDARY}\d+\s*", latex)
     return [part.strip() for part in parts[: len(pieces)]]
+
+
+def _run(arguments: list[str], folder: str, content: str = "") -> str:
+    """What pandoc prints, run in ``folder`` on the files named in ``arguments``, or ``content``."""
+    command = [pandoc(), *arguments]
+    try:
+        run = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, input=content, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"pandoc is not done with the Markdown after {_SECONDS} s") from None
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
+        raise UserError(f"pandoc refuses the Markdown: {lines[-1]}")
+    return run.stdout
+
+
+def _disarmed_json(document: str) -> str:
+    """``document``, as pandoc has read it, without what could reach out of its page."""
+    try:
+        return json.dumps(_disarmed(json.loads(document)))
+    except RecursionError:
+        raise UserError("the Markdown of an output is nested too deeply") from None
+
+
+def _disarmed(node):
+    """A part of pandoc's document: risky formulas and raw LaTeX as code, pictures as their text.
+
+    So are links within the document, whose targets the PDF may not have. This looks at what
+    pandoc has understood, not at the Markdown, which can be written in more ways than one
+    would think of.
+    """
+    if isinstance(node, list):
+        return [_disarmed(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    kind, content = node.get("t"), node.get("c")
+    risky = kind == "RawInline" or (kind == "Math" and not _is_harmless(content[1]))
+    if risky or kind == "RawBlock":
+        code = {"t": "Code", "c": [["", [], []], content[1]]}
+        return {"t": "Para", "c": [code]} if kind == "RawBlock" else code
+    if kind == "Image" or (kind == "Link" and content[2][0].startswith("#")):
+        return {"t": "Span", "c": [["", [], []], _disarmed(content[1])]}
+    return {name: _disarmed(part) for name, part in node.items()}
 
 
 @cache
@@ -72,21 +118,14 @@ def harmless_math(latex: str) -> str | None:
 
 def _is_harmless(formula: str) -> bool:
     commands = set(re.findall(r"\\([A-Za-z]+|.)", formula, re.S))
+    # \begin{input} would call \input: TeX looks up whatever stands in the braces.
+    ends = re.findall(r"\\(?:begin|end)(\{[a-zA-Z]*\*?\})?", formula)
     return (
         commands <= _known_commands()
-        and not re.search(r"[%#$~]|\^\^", formula)
+        and all(end.strip("{}") in _ENVIRONMENTS for end in ends)
+        and not re.search(r"[%#$~]|\^\^|\n\s*\n", formula)
         and _balanced(formula)
     )
-
-
-def _disarm(markdown: str) -> str:
-    """``markdown`` with formulas that are not harmless shown as code."""
-
-    def check(match: re.Match) -> str:
-        formula = match[1] or match[2]
-        return match[0] if _is_harmless(formula) else f"`{formula}`"
-
-    return re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", check, markdown, flags=re.S)
 
 
 def _balanced(formula: str) -> bool:
@@ -113,6 +152,12 @@ upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Ph
 notin subset subseteq cup cap setminus emptyset leq geq neq ll gg sim simeq propto perp parallel
 top bot ell hbar Re Im aleph colon
 """
+
+
+_ENVIRONMENTS = set(
+    "matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array cases aligned gathered "
+    "split".split()
+)
 
 
 @cache

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def read_notebook(path: Path) -> NotebookNode:
     """The notebook at ``path``, valid in nbformat 4.
 
-    Raises UserError where there is no file, no JSON, no notebook or an old format.
+    Raises UserError where there is no file, no JSON, no notebook, an old format or a notebook
+    in another language.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -26,7 +27,7 @@ def read_notebook(path: Path) -> NotebookNode:
         raise UserError(f"{path}: there is no such notebook") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a notebook") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or absurdly nested
         raise UserError(f"{path} is not a notebook: not JSON ({error})") from None
     if not isinstance(content, dict) or content.get("nbformat") != 4:
         raise UserError(
@@ -34,19 +35,25 @@ def read_notebook(path: Path) -> NotebookNode:
         )
     _make_ids_unique(content)
     try:
-        notebook = nbformat.reads(json.dumps(content), as_version=4)
+        text = json.dumps(content, ensure_ascii=False)
+        text = text.encode(errors="replace").decode()  # half a surrogate pair is no character
+        notebook = nbformat.reads(text, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat and its back ends raise a dozen kinds
-        first_line = str(error).splitlines()[0]
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is not a valid notebook: {first_line}") from None
+    language = notebook.metadata.get("kernelspec", {}).get("language") or "python"
+    if language != "python":
+        raise UserError(f"{path} is a notebook in {language}; only Python is run here")
     return notebook
 
 
 def _make_ids_unique(content: dict) -> None:
     """Tell apart cells that were copied with their id, by hand or in a merge."""
     seen: set[str] = set()
-    for i, cell in enumerate(content.get("cells") or []):
-        if isinstance(cell, dict) and "id" in cell:
+    cells = content.get("cells")
+    for i, cell in enumerate(cells if isinstance(cells, list) else []):
+        if isinstance(cell, dict) and isinstance(cell.get("id"), str):
             if cell["id"] in seen:
                 cell["id"] = f"copy-{i}"
             seen.add(cell["id"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 from pypdf import PdfReader
+from pypdf.errors import PyPdfError
 from pypdf.generic import IndirectObject
 
 from .edition import Edition
@@ -89,15 +90,19 @@ def check_pages(pages: dict) -> list[Finding]:
 
 def check_pdf(path: Path, limit: float) -> dict[str, list[Finding]]:
     """What can be told from the file alone: its size, its fonts, and what readers are told."""
-    reader = PdfReader(path)
     size = path.stat().st_size / 1e6
     large = [Finding(f"{path.name} has {size:.1f} MB; the limit is {limit:g} MB")]
-    fonts = [f"the font {font} is not embedded" for font in sorted(unembedded_fonts(reader))]
-    facts = {
-        "title": reader.metadata and reader.metadata.title,
-        "language": reader.root_object.get("/Lang"),
-        "outline": reader.outline,
-    }
+    try:
+        reader = PdfReader(path)
+        fonts = [f"the font {font} is not embedded" for font in sorted(unembedded_fonts(reader))]
+        facts = {
+            "title": reader.metadata and reader.metadata.title,
+            "language": reader.root_object.get("/Lang"),
+            "outline": reader.outline,
+            "pages": len(reader.pages),
+        }
+    except PyPdfError as error:
+        return {"a whole PDF": [Finding(f"{path.name} is not a whole PDF ({error})")]}
     absent = [Finding(f"{path.name} has no {name}") for name, fact in facts.items() if not fact]
     return {
         f"size {size:.1f} MB": large if size > limit else [],

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import io
 import re
 import shutil
 from pathlib import Path
@@ -9,15 +10,18 @@ from pathlib import Path
 from nbconvert.exporters import LatexExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
+from PIL import Image
 from pygments import format, lex
 from pygments.formatters import LatexFormatter
 from pygments.lexers import PythonLexer
 from pygments.style import Style
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
+from pypdf import PdfReader
 
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
+from .evidence import checked
 from .markdown import harmless_math, to_latex
 from .notebook import is_colab, read_notebook, write_atomically
 from .tables import html_tables
@@ -55,6 +59,7 @@ def render(executed: Path, target: Path) -> None:
     exporter = LatexExporter(
         template_name="homework",
         extra_template_basedirs=[str(Path(__file__).parent / "templates")],
+        default_preprocessors=[],  # nbconvert's own would want Inkscape, and stumble over bad data
         preprocessors=[Prose(), Code(), Outputs(pictures=pictures)],
     )
     body, _ = exporter.from_notebook_node(notebook)
@@ -104,9 +109,9 @@ class Outputs(Preprocessor):
         if output.output_type == "error":
             return text_block("\n".join(output.traceback), "nberror")
         data, metadata = output.data, output.metadata
-        caption = metadata.get("caption", "")
+        caption, alt = (str(metadata.get(key) or "") for key in ("caption", "alt"))
         if mime.CLAIM in data:
-            claim = data[mime.CLAIM]
+            claim = checked(data, mime.CLAIM, self.cell)
             mark = "holds" if claim["holds"] else "fails"
             return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{prose(claim['evidence'])}}}"
         if mime.RECORD in data:
@@ -117,7 +122,7 @@ class Outputs(Preprocessor):
             return listing(data[mime.SOURCE], "nbsource")
         for kind in PICTURES:
             if kind in data:
-                return self._picture(data[kind], kind, caption, metadata.get("alt", ""))
+                return self._picture(data[kind], kind, caption, alt)
         return self._text(data, caption)
 
     def _text(self, data: NotebookNode, caption: str) -> str:
@@ -130,10 +135,11 @@ class Outputs(Preprocessor):
             return "\n".join([rf"\begin{{nbtables}}{set_caption}", *tables, r"\end{nbtables}"])
         if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
             return latex
-        if "text/markdown" in data:
+        if "text/markdown" in data and len(data["text/markdown"]) <= MAX_OUTPUT:
             return to_latex([data["text/markdown"]], trusted=False)[0]
-        if "text/plain" in data:
-            return text_block(data["text/plain"])
+        for kind in ("text/plain", "text/markdown"):
+            if kind in data:
+                return text_block(data[kind])
         if not data:
             return ""
         raise UserError(
@@ -144,13 +150,25 @@ class Outputs(Preprocessor):
     def _picture(self, content: str, kind: str, caption: str, alt: str) -> str:
         try:
             data = base64.b64decode(content, validate=False)
+            _check_picture(data, kind)
         except binascii.Error:
             raise UserError(f"{self.cell} shows a picture that is not valid base64") from None
+        except Exception as error:  # whatever the readers of pictures raise
+            raise UserError(f"{self.cell} shows a broken picture, {kind}: {error}") from None
         self.count += 1
         path = self.pictures / f"figure-{self.count}{PICTURES[kind]}"
         write_atomically(path, data)
         name = f"{self.pictures.parent.name}/{self.pictures.name}/{path.name}"
         return rf"\nbfigure{{{name}}}{{{prose(caption)}}}{{{prose(alt or caption)}}}"
+
+
+def _check_picture(data: bytes, kind: str) -> None:
+    """Raise the reader's exception if ``data`` is not a whole picture of this ``kind``."""
+    if kind == "application/pdf":
+        PdfReader(io.BytesIO(data)).pages[0].get_contents()
+        return
+    with Image.open(io.BytesIO(data), formats=[kind.removeprefix("image/")]) as picture:
+        picture.load()
 
 
 def listing(source: str, environment: str) -> str:

@@ -9,6 +9,8 @@ from .text import escape
 
 MAX_WIDTH = 110  # characters that fit across the page at the smallest size we set
 MAX_ROWS = 42  # rows that fit under one another on a page
+MAX_CELLS = 6000  # cells that one table may print on paper, about ten pages
+MAX_HTML = 1_000_000  # characters of HTML to look for tables in
 _NUMBER = re.compile(r"^[-+−±]?[\d,.\s]*\d[\d,.]*(?:[eE][-+]?\d+)?(?:\s*±\s*[\d.]+)?\s*[%×]?$")
 _ABSENT = {"", "-", "–", "—", "nan", "NaN", "None", "...", "…"}
 
@@ -27,14 +29,19 @@ class Table:
 
 
 def html_tables(html: str) -> list[str]:
-    """LaTeX for each table in ``html``; an empty list if there is none."""
+    """LaTeX for each table in ``html``; an empty list if there is none, or one is too large."""
+    if "<table" not in html.lower() or len(html) > MAX_HTML:
+        return []
     soup = BeautifulSoup(html, "html.parser")
     found = [table for table in soup.find_all("table") if not table.find_parent("table")]
-    return [latex_table(read_table(table)) for table in found]
+    tables = [read_table(table) for table in found]
+    if None in tables:
+        return []
+    return [latex_table(table) for table in tables if table.rows]
 
 
-def read_table(element: Tag) -> Table:
-    """An HTML table as a grid: spanning cells are filled with blanks."""
+def read_table(element: Tag) -> Table | None:
+    """An HTML table as a grid: spanning cells are filled with blanks; None if too large."""
     grid: dict[tuple[int, int], str] = {}
     head = labels = 0
     rows = element.find_all("tr")
@@ -53,7 +60,11 @@ def read_table(element: Tag) -> Table:
                     first = i == j == 0
                     grid[r + i, column + j] = cell.get_text(" ", strip=True) if first else ""
             column += across
+            if len(grid) > MAX_CELLS:
+                return None
     width = 1 + max((column for _, column in grid), default=0)
+    if width * len(rows) > MAX_CELLS:
+        return None
     table = [[grid.get((r, c), "") for c in range(width)] for r in range(len(rows))]
     return Table([row for row in table if any(row)], min(head, len(table)), labels)
 
@@ -100,4 +111,4 @@ def _numeric(cells: tuple[str, ...]) -> bool:
 
 def _span(cell: Tag, name: str) -> int:
     value = str(cell.get(name, "1"))
-    return min(int(value), 1000) if value.isdigit() and int(value) > 0 else 1
+    return min(int(value), 1000) if re.fullmatch("0*[1-9][0-9]{0,8}", value) else 1

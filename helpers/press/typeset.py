@@ -74,7 +74,8 @@ def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:
     student = {}
     for key in STUDENT_KEYS:
         value = given.get(key) or content.get(key, "")
-        value = ", ".join(value) if isinstance(value, list) else value
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value = ", ".join(value)
         if not isinstance(value, str):
             raise UserError(f'{path}: {key} must be text in quotes, such as "none"')
         student[key] = value.strip()

@@ -1,0 +1,276 @@
+"""The press against notebooks that are broken or mean harm: set right, or refused in a line."""
+
+import base64
+import io
+import itertools
+import random
+import re
+
+import nbformat
+import pytest
+from PIL import Image
+from press_fixtures import claim, executed, value, write
+from pypdf import PdfReader
+
+from helpers import mime
+from helpers.press.errors import UserError
+from helpers.press.execute import _cut
+from helpers.press.markdown import harmless_math, to_latex
+from helpers.press.notebook import ROOT, read_notebook, write_notebook
+from helpers.press.render import render
+from helpers.press.tables import MAX_CELLS, html_tables
+from helpers.press.text import plain
+from helpers.press.typeset import read_student, typeset
+
+NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
+ALLOWED = set(
+    "texttt textbackslash textasciicircum textasciitilde textless textgreater textbar textquotedbl"
+    " textasciigrave textquotesingle textbf emph href url footnote subsection subsubsection"
+    " paragraph texorpdfstring par item itemize begin end midrule nbtable quote hypertarget label"
+    " enumerate def labelenumi arabic enumi tightlist pandocbounded strut ldots textit hfill break"
+    " beta newline hyperref alpha textsuperscript textsubscript rule linewidth".split()
+)
+TEX = [  # each would read canary.tex or write pwned, were it to reach TeX as it is
+    r"\input{canary}",
+    r"\immediate\write18{touch pwned}",
+    r"^^5cinput{canary}",
+    r"\end{nboutput}\input{canary}\begin{nboutput}",
+    r"\begin{input}{canary}\end{input}",
+    r"\csname input\endcsname{canary}",
+    r"\immediate\openout15=pwned\immediate\write15{x}",
+    r"\special{pdf:docinfo << /Title (pwned) >>}",
+    r"\includegraphics{canary.png}",
+    "%\n\\input{canary}",
+    r"} \input{canary} {",
+    r"\catcode`\|=0 |input{canary}",
+    "#1 & _ $ ~ \\",
+]
+
+
+def commands(latex):
+    return set(re.findall(r"\\([A-Za-z]+)", latex))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"nbformat": %s}' % (b"1" * 5000),
+        NOTEBOOK % 5,
+        NOTEBOOK % '[{"id": [1], "cell_type": "code"}]',
+        NOTEBOOK % '[{"cell_type": "video", "metadata": {}, "source": ""}]',
+        NOTEBOOK.replace("5,", '"x",') % "[]",
+        NOTEBOOK.replace('"metadata": {}', '"metadata": null') % "[]",
+        NOTEBOOK.replace(
+            "{}", '{"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}', 1
+        )
+        % "[]",
+    ],
+    ids=itertools.count(),
+)
+def test_what_is_no_notebook_is_refused_in_a_line(tmp_path, content):
+    path = tmp_path / "x.ipynb"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=r"is not a|is a notebook in R") as caught:
+        read_notebook(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_a_character_is_replaced(tmp_path):
+    path = tmp_path / "x.ipynb"
+    cell = (
+        '[{"id": "a", "cell_type": "markdown", "metadata": {}, "source": "\\ud800 \\ud83d\\ude00"}]'
+    )
+    path.write_text(NOTEBOOK % cell)
+    notebook = read_notebook(path)
+    assert notebook.cells[0].source == "? 😀"
+    write_notebook(notebook, path)
+    assert plain("a\udc80b") == "ab"
+
+
+WRAPPED = ["{}", "${}$", "$${}$$", r"\({}\)", r"\[{}\]", "`{}`{{=latex}}", "# {}", "[a]({})"]
+WRAPPED += ["![{0}]({0})", "| a |\n|--|\n| \\({}\\) |", "x[^1]\n\n[^1]: \\({}\\)", "<{}>"]
+WRAPPED += [
+    "```{{=latex}}\n{}\n```",
+    "---\ntitle: \\({}\\)\n---",
+    "\\newcommand{{\\alpha}}{{{}}} $\\alpha$",
+]
+WRAPPED += [
+    "```\n{}\n```",
+    "- \\({}\\)",
+    "> $\n{}\n$",
+    "[a]: {}\n[a]",
+    "[\\({0}\\)](<{0}>)",
+    "<!--{}-->",
+]
+
+
+def test_markdown_of_a_run_brings_no_latex():
+    pieces = [wrapper.format(tex) for tex in TEX for wrapper in WRAPPED]
+    assert to_latex([r"\(\beta\) $\alpha$"], trusted=False) == [r"\(\beta\) \(\alpha\)"]
+    for piece, latex in zip(pieces, to_latex(pieces, trusted=False), strict=True):
+        assert commands(latex) <= ALLOWED, (piece, latex)
+
+
+def test_scrambled_markdown_of_a_run_brings_no_latex():
+    tokens = [
+        "$",
+        "$$",
+        r"\(",
+        r"\)",
+        r"\[",
+        r"\]",
+        "`",
+        "```",
+        "[",
+        "](",
+        ")",
+        "![",
+        "{",
+        "}",
+        "\n",
+    ]
+    tokens += ["\n\n", "\\", "^^5c", "|", "---", "{=latex}", "<!--", "-->", "*", "a", "    ", *TEX]
+    draw = random.Random(7)
+    pieces = ["".join(draw.choices(tokens, k=draw.randint(2, 14))) for _ in range(400)]
+    for piece, latex in zip(pieces, to_latex(pieces, trusted=False), strict=True):
+        assert commands(latex) <= ALLOWED, (piece, latex)
+
+
+@pytest.mark.parametrize("name", ["input", "write", "def", "verbatim", "document", "nboutput"])
+def test_an_environment_that_is_no_mathematics_does_not_pass(name):
+    assert harmless_math(rf"$\begin{{{name}}}{{canary}}\end{{{name}}}$") is None
+    assert harmless_math(rf"$\begin {name}$") is None
+    assert harmless_math(r"$\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}$")
+
+
+@pytest.mark.parametrize(
+    "html",
+    ["<table></table>", "<table><tr></tr></table>", "<table>" * 300, "<TABLE><tr><td></table>"],
+)
+def test_an_empty_table_is_no_table(html):
+    assert html_tables(html) == []
+
+
+def test_tables_that_would_fill_the_document_are_left_to_their_text():
+    wide = "<table><tr>" + "<td>1</td>" * 10_000 + "</tr></table>"
+    bomb = "<table>" + ("<tr>" + "<td colspan=1000 rowspan=1000>x</td>" * 100 + "</tr>") * 1000
+    sparse = "<table><tr><td colspan=1000>x</td></tr>" + "<tr></tr>" * 1000 + "</table>"
+    for html in (wide, bomb, sparse, "<table>" + " " * 2_000_000):
+        assert html_tables(html) == []
+    fits = "<table>" + "<tr><td>1</td></tr>" * (MAX_CELLS // 2) + "</table>"
+    assert len(html_tables(fits)) == 1
+    deep = "<div>" * 3000 + "<table><tr><td>x"
+    assert "x" in html_tables(deep)[0]
+
+
+def rendered(tmp_path, *outputs):
+    path = write(executed(*outputs), tmp_path / "executed" / "a.ipynb")
+    target = tmp_path / "notebooks" / "a.tex"
+    render(path, target)
+    return target.read_text(encoding="utf-8")
+
+
+def shows(data, **metadata):
+    return nbformat.v4.new_output("display_data", data, metadata=metadata)
+
+
+def forged(**content):
+    good = {"name": "a/b", "holds": True, "evidence": "e"}
+    return shows({mime.CLAIM: good | content})
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (shows({"image/svg+xml": "<svg"}), "can't be printed"),
+        (shows({"text/html": "<b>only</b>"}), "can't be printed"),
+        (shows({"video/mp4": "AAAA"}), "can't be printed"),
+        (shows({"image/png": "%%%"}), "broken picture"),
+        (shows({"image/png": "A"}), "not valid base64"),
+        (shows({"image/png": PNG}), "broken picture"),
+        (shows({"image/jpeg": PNG}), "broken picture"),
+        (shows({"application/pdf": PNG}), "broken picture"),
+        (forged(name=r"x}\input{canary"), "broken record or claim"),
+        (forged(evidence=5), "broken record or claim"),
+        (shows({mime.CLAIM: "text"}), "broken record or claim"),
+        (shows({mime.CLAIM: {}}), "broken record or claim"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_with_its_cell(tmp_path, output, message):
+    with pytest.raises(UserError, match=f"cell 1 shows .*{message}|cell 1 shows a {message}") as e:
+        rendered(tmp_path, output)
+    assert "\n" not in str(e.value)
+
+
+def test_what_can_be_set_is_cut_to_a_page_or_so(tmp_path):
+    html = "<table><tr>" + "<td>1</td>" * 10_000 + "</tr></table>"
+    latex = rendered(
+        tmp_path,
+        nbformat.v4.new_output("stream", text="x" * 5_000_000),
+        nbformat.v4.new_output("stream", name="stderr", text="\x00\x01\xff" * 1000),
+        shows({"text/markdown": "[" * 100_000}),
+        shows({"text/html": html, "text/plain": "wide"}),
+        shows({"text/plain": "x"}, caption=["not", "text"], alt=5),
+        nbformat.v4.new_output("error", ename="E", evalue="x", traceback=["y" * 100_000]),
+    )
+    assert len(latex) < 50_000
+    assert "wide" in latex
+    assert len(_cut("x" * 10**7)) < 4000
+
+
+EDITION = r"""\documentclass{homework}
+\edition{Canary}
+\begin{document}
+\maketitle
+\question[points=1, notebook=hostile]{Hostile}
+\answer{hostile}
+\end{document}
+"""
+
+
+def hostile_outputs():
+    """Every payload in every kind of output."""
+    dot = io.BytesIO()
+    Image.new("L", (1, 1)).save(dot, "png")
+    dot = base64.b64encode(dot.getvalue()).decode()
+    for i, tex in enumerate(TEX):
+        yield nbformat.v4.new_output("stream", text=tex)
+        yield nbformat.v4.new_output("error", ename="E", evalue=tex, traceback=[tex])
+        yield shows({"text/plain": tex})
+        for formula in (f"${tex}$", f"$${tex}$$", rf"\[{tex}\]", tex):
+            yield shows({"text/latex": formula, "text/plain": tex})
+        yield shows({"text/markdown": "\n\n".join(w.format(tex) for w in WRAPPED)})
+        yield shows({"text/html": f"<table><tr><td>{tex}</td></tr></table>"}, caption=tex)
+        yield shows({"image/png": dot}, caption=tex, alt=tex)
+        yield shows({mime.SOURCE: f"x = r'{tex}'"})
+        yield value(f"hostile/v{i}", tex)
+        yield claim(f"hostile/c{i}", evidence=tex)
+
+
+def test_no_output_reads_a_file_or_runs_a_command_through_tex(tmp_path):
+    sources, work = tmp_path / "solutions_latex", tmp_path / "work"
+    (sources / "answers").mkdir(parents=True)
+    (sources / "homework.cls").write_bytes((ROOT / "solutions_latex" / "homework.cls").read_bytes())
+    edition = sources / "submission.tex"
+    edition.write_text(EDITION)
+    values = "\n\n".join(rf"\val{{hostile/v{i}}}" for i in range(len(TEX)))
+    (sources / "answers" / "hostile.tex").write_text(values)
+    notebook = executed(*hostile_outputs())
+    notebook.cells[0].metadata["tags"] = ["raises-exception"]
+    path = write(notebook, work / "executed" / "hostile.ipynb")
+    render(path, work / "notebooks" / "hostile.tex")
+    (work / "canary.tex").write_text(r"\message{CANARYWASREAD}")
+    student = read_student(tmp_path / "none", {"name": TEX[0], "netid": TEX[1], "tools": TEX[-1]})
+    target = tmp_path / "out.pdf"
+    typeset(edition, work, target, student=student, profile="quick", limit=100)
+    reader = PdfReader(target)
+    text = "".join(page.extract_text() for page in reader.pages)
+    assert "CANARYWASREAD" not in (work / "submission.log").read_text(errors="replace")
+    assert text.count("input{canary}") > len(TEX)
+    assert reader.metadata.title == "Canary"
+    assert not list(tmp_path.rglob("pwned*"))
