@@ -136,3 +136,81 @@ def test_no_text_reaches_the_kernel_as_code(text):
         except UserError:
             continue
         assert isinstance(value, bool | int | float | list)
+
+
+WORDS = st.text(max_size=30) | st.sampled_from(
+    ["'''", '"""', "\\", "\n", "{x}", "%s", "# comment", "\u2028", "__import__('os')", "\x00", "🐍"]
+)
+ITEMS = st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none() | WORDS
+
+
+@given(st.lists(WORDS, max_size=4).map("".join) | ITEMS | st.lists(ITEMS, max_size=4))
+def test_a_value_is_injected_as_a_literal_of_itself(value):
+    """What papermill writes into the notebook is one assignment of a literal, no code."""
+    import ast
+
+    from papermill.translators import PythonTranslator
+
+    cell = PythonTranslator.codify({"x": value})
+    (statement,) = ast.parse(cell).body
+    try:
+        read = ast.literal_eval(statement.value)
+    except ValueError:  # papermill writes infinity as float('inf')
+        assert "inf" in cell
+        read = eval(cell.partition("=")[2])
+    assert read == value
+    assert statement.targets[0].id == "x"
+
+
+HUGE = ["1" + "0" * 400, "0x" + "f" * 2900, "9" * 5000, "1e999", "-" * 5000 + "1", "(" * 10**5]
+
+
+@pytest.mark.parametrize("text", HUGE, ids=range(len(HUGE)))
+def test_values_beyond_all_measure_get_one_short_line(text):
+    for name in ("epochs", "rate", "sizes", "flip"):
+        for given_text in (text, f"[{text}]"):
+            with pytest.raises(UserError) as caught:
+                choose(known(), {name: given_text}, "quick", PATH)
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["['x']", "[True]", "[None]", "[[1]]", "[1.5]", "[{}]"])
+def test_the_items_of_a_list_have_the_type_of_the_defaults(text):
+    with pytest.raises(UserError, match=r"an item of sizes = .* not int"):
+        choose(known(), {"sizes": text}, "quick", PATH)
+
+
+LITERALS = ["{}", "(1, 2)", "1j", "b'x'", "...", "{1}", "-" * 3000 + "1", "9" * 5000, "[[[1" * 99]
+
+
+@pytest.mark.parametrize("literal", LITERALS, ids=range(len(LITERALS)))
+def test_a_default_is_a_number_text_list_or_none(literal):
+    with pytest.raises(UserError, match=r"needs a literal|not valid Python"):
+        known(f"x = {literal}")
+    with pytest.raises(UserError, match=r"neither number, text nor list|too long|not of type"):
+        choose(known("x = None\ny = 1"), {"x": "{}", "y": literal}, "quick", PATH)
+
+
+def test_a_parameter_is_given_once():
+    with pytest.raises(UserError, match="'x' is given twice"):
+        known("x = 1\nx = 2")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_line_of_a_parameters_cell_is_read_or_refused(name, rest):
+    try:
+        found = known(f"{name} = 1  # {rest}")
+    except UserError as error:
+        assert "\n" not in str(error).replace("\\n", "")[:50]
+    else:
+        assert all(isinstance(p.default, int | float | str | list | None) for p in found.values())
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=3))
+def test_any_names_and_values_are_taken_or_refused(given_values):
+    try:
+        values = choose(known(), given_values, "quick", PATH)
+    except UserError:
+        return
+    assert values.keys() <= known().keys()

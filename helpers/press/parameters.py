@@ -15,6 +15,7 @@ import difflib
 import io
 import math
 import re
+import reprlib
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _RANGE = re.compile(rf"\[\s*({_NUMBER})?(<)?\s*\.\.\s*(>|<)?({_NUMBER})?\s*\]", re.I)
 _CHOICES = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _FULL = re.compile(r"\(full:\s*(.*?)\)\s*$")
+_MAX_TEXT = 3000  # characters of a value that is no text; Python's own limit is near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class Parameter:
         if not (above and below):  # false for NaN, too
             left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
             limits = f"{left}{self.low:g}, {self.high:g}{right}"
-            raise UserError(f"{self.name} = {number:g} is outside {limits}")
+            raise UserError(f"{self.name} = {reprlib.repr(number)} is outside {limits}")
 
 
 def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
@@ -84,12 +86,14 @@ def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
     try:
         statements = ast.parse(source).body
         comments = _comments(source)
-    except (SyntaxError, tokenize.TokenError) as error:
+    except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
         raise UserError(f"{path}: the parameters cell is not valid Python ({error})") from None
     found = {}
     for statement in statements:
         parameter = _read(statement, comments.get(statement.end_lineno, ""), path)
         if parameter is not None:
+            if parameter.name in found:
+                raise UserError(f"{path}: parameter {parameter.name!r} is given twice")
             found[parameter.name] = parameter
     return found
 
@@ -132,8 +136,13 @@ def _read(statement: ast.stmt, comment: str, path: Path) -> Parameter | None:
         raise UserError(f"{path}: the parameters cell may hold only 'name = value', not {line!r}")
     try:
         default = ast.literal_eval(statement.value)
-    except ValueError:
-        raise UserError(f"{path}: parameter {target.id!r} needs a literal as default") from None
+    except (ValueError, TypeError, RecursionError):
+        default = ...
+    if not isinstance(default, Value):
+        raise UserError(
+            f"{path}: parameter {target.id!r} needs a literal as default: a number, text in "
+            "quotes, a list, True, False or None"
+        )
     try:
         return Parameter(name=target.id, default=default, **_read_comment(comment, default))
     except UserError as error:
@@ -168,27 +177,36 @@ def _typed(text: str, default: Value, name: str) -> Value:
     """``text`` as the type of ``default``: 1e-3 is a float, false is a bool."""
     if isinstance(default, str):
         return text
+    if len(text) > _MAX_TEXT:
+        raise UserError(f"{name} = {reprlib.repr(text)} is too long: {len(text):,} characters")
     lowered = text.strip().lower()
     if isinstance(default, bool):
         if lowered in ("true", "false"):
             return lowered == "true"
-        raise UserError(f"{name} = {text!r}: write true or false")
+        raise UserError(f"{name} = {reprlib.repr(text)}: write true or false")
     if default is None and lowered == "none":
         return None
     try:
         return _same_type(ast.literal_eval(text.strip()), default, name)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         if default is None:
             return text
         wanted = type(default).__name__
-        raise UserError(f"{name} = {text!r} is not of type {wanted}") from None
+        raise UserError(f"{name} = {reprlib.repr(text)} is not of type {wanted}") from None
 
 
 def _same_type(value: Value, default: Value, name: str) -> Value:
-    """``value`` if it can stand where ``default`` stands; an int may stand for a float."""
-    if default is None or type(value) is type(default):
-        return value
-    if isinstance(default, float) and type(value) is int:
+    """``value`` if it can stand where ``default`` stands; an int may stand for a float.
+
+    The items of a list are like the first item of the default.
+    """
+    if isinstance(default, float) and type(value) is int and abs(value) < 1e300:
         return float(value)
-    wanted = type(default).__name__
-    raise UserError(f"{name} = {value!r} is of type {type(value).__name__}, not {wanted}")
+    if default is not None and type(value) is not type(default):
+        given, wanted = type(value).__name__, type(default).__name__
+        raise UserError(f"{name} = {reprlib.repr(value)} is of type {given}, not {wanted}")
+    if not isinstance(value, Value):  # a dictionary, say, where the default is None
+        raise UserError(f"{name} = {reprlib.repr(value)} is neither number, text nor list")
+    if isinstance(default, list) and default:
+        return [_same_type(item, default[0], f"an item of {name}") for item in value]
+    return value
