@@ -1,6 +1,8 @@
 """Which runs a sweep has, and which of them are done."""
 
+import csv
 import json
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -155,3 +157,79 @@ def test_the_table_gives_mean_and_spread_over_seeds(store):
         results.over_seeds(frame, ["n"], "scores")
     for style in results.FORMATS:
         assert "mean" in results.write(table, style)
+
+
+CELL = st.text(max_size=12)
+
+
+@given(st.lists(st.lists(CELL, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_any_table_is_read_or_refused(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "runs.csv")
+        with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+            csv.writer(file).writerows(rows)
+        try:
+            runs = table(path)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert all(isinstance(v, str) and v for run in runs for v in run.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"n,n\n1,2\n", "names 'n' twice"),
+        (b"\xff\xfe\n", "not a CSV file"),
+        (b'n\n"1', "not a CSV file"),
+        (b"n\n" + b"1" * 200_000, "not a CSV file"),
+        (b"n\n1,2\n", "more values than"),
+        (b"n,m\n\n\n", "has no runs"),
+    ],
+)
+def test_a_table_that_is_ambiguous_or_broken_is_refused(tmp_path, content, message):
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        table(path)
+    with pytest.raises(UserError, match="Is a directory"):
+        table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "null", "[]", "{}", '{"identity": {}}', '{"identity": 5, "parameters": {}, "metrics": {}}',
+     '{"identity": {}, "parameters": [], "metrics": {}}', "[" * 100_000, "\udcff"],
+)  # fmt: skip
+def test_what_is_no_record_is_run_again_and_not_read(store, content):
+    (job,) = jobs([{}], KNOWN, "quick", Path("x.ipynb"))
+    store.records.mkdir(parents=True, exist_ok=True)
+    store.record(job).write_text(content, errors="surrogateescape")
+    assert store.why(job, {}) == "its record is broken"
+    with pytest.raises(UserError, match="is not a record of a run"):
+        load(store.records)
+
+
+def test_what_another_sweep_did_meanwhile_is_not_done_again(store, monkeypatch, tmp_path):
+    """The other one ends between our plan and our lock."""
+    from press_fixtures import source_notebook, write
+
+    from helpers import cli
+    from helpers.press.notebook import components
+    from helpers.sweep import command
+
+    path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
+    lock = store.lock
+
+    def lock_later():
+        parts = components(source_notebook("1"))
+        for job in jobs([{"n": "1"}, {"n": "2"}], read_parameters(source_notebook("1"), path),
+                        "quick", path):  # fmt: skip
+            store.save(job, source_notebook("1"), parts, 1.0)
+        return lock()
+
+    monkeypatch.setattr(store, "lock", lock_later)
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    monkeypatch.setattr(command.local, "run_all", lambda jobs, *_: started.extend(jobs) or [])
+    assert cli.main(["sweep", str(path), "-g", "n=1,2,3"]) == 0
+    assert [job.values["n"] for job in started] == [3]

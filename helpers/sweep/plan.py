@@ -37,15 +37,20 @@ def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
 def table(path: Path) -> list[Run]:
     """Runs from a CSV file: a column per parameter, a row per run, an empty cell for a default.
 
-    Raises UserError for a file that is missing, empty, or has rows longer than its header.
+    Raises UserError for a file that is missing, empty, names a column twice, or has rows longer
+    than its header.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            names = [name.strip() for name in reader.fieldnames or []]
+            rows = list(reader)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file: {error}") from None
+    if double := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{path}: the header names {double[0]!r} twice")
     for number, row in enumerate(rows, 2):
         if None in row:
             raise UserError(f"{path}:{number}: more values than the header has names")

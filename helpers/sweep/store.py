@@ -80,10 +80,10 @@ class Store:
     def why(self, job: Job, parts: dict[str, str]) -> str:
         """Why the job has to run: empty if it is done, by code and data as they are now."""
         try:
-            done = json.loads(self.record(job).read_text(encoding="utf-8"))["identity"]
+            done = _read(self.record(job))["identity"]
         except FileNotFoundError:
             return "failed before" if self.failed(job).exists() else "not run yet"
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return "its record is broken"
         changed = [name for name in sorted(parts | done) if parts.get(name) != done.get(name)]
         return f"changed since: {', '.join(changed)}" if changed else ""
@@ -155,6 +155,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def _read(path: Path) -> dict:
+    """A record; ValueError, KeyError, TypeError or RecursionError if the file is none."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for part in ("parameters", "metrics", "identity"):
+        if not isinstance(record[part], dict):
+            raise TypeError(f"{part} is no object")
+    return record
+
+
 def load(folder: Path) -> list[dict]:
     """All records in ``folder``, by name; a file that is not one is refused.
 
@@ -163,9 +172,8 @@ def load(folder: Path) -> list[dict]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            record["parameters"], record["metrics"], record["identity"]
-        except (ValueError, KeyError, TypeError) as error:
+            record = _read(path)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
         records.append(record | {"name": path.stem})
     return records
