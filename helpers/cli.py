@@ -11,12 +11,18 @@ from .sweep.command import add_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake is one line on stderr and exit status 2."""
+    """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except UserError as error:
         print(f"homework: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # no space left, no permission, a folder where a file should be
+        if error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"homework: {place}{error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("homework: stopped", file=sys.stderr)

@@ -1,9 +1,14 @@
 """Running notebooks: real kernels, real failures."""
 
+import os
+import subprocess
+import sys
+
 import nbformat
 import pytest
 from press_fixtures import source_notebook, write
 
+from helpers.cli import main
 from helpers.press.errors import UserError
 from helpers.press.execute import execute
 from helpers.press.notebook import components, helper_modules, identity, read_notebook
@@ -152,3 +157,38 @@ def test_cells_copied_with_their_id_are_told_apart(tmp_path):
     path = tmp_path / "double.ipynb"
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
     assert len({cell.id for cell in read_notebook(path).cells}) == 3
+
+
+def test_a_notebook_that_prints_without_end_is_stopped(tmp_path, monkeypatch):
+    from helpers.press import kernel
+
+    monkeypatch.setattr(kernel, "MAX_OUTPUT", 1_000_000)
+    source = write(source_notebook("while True: print('x' * 1000)"), tmp_path / "prints.ipynb")
+    with pytest.raises(UserError, match="put out more than 1 MB"):
+        execute(source, tmp_path / "out.ipynb", timeout=300)
+    kept = (tmp_path / "out.failed.ipynb").stat().st_size
+    assert kept < 2_000_000
+
+
+def test_a_broken_run_of_before_is_replaced_and_a_missing_kernelspec_is_no_matter(tmp_path):
+    notebook = source_notebook("print(n)")
+    notebook.metadata = {}
+    source, target = write(notebook, tmp_path / "a.ipynb"), tmp_path / "out.ipynb"
+    target.write_text('{"nbformat": 4, "cel')
+    assert execute(source, target, given={"n": "3"})
+    assert output_of(target) == "3\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount a tmpfs")
+def test_a_full_disk_is_said_in_a_line_and_leaves_nothing_half_written(tmp_path, capfd):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small]).returncode:
+        pytest.skip("may not mount")
+    try:
+        source = write(source_notebook("print('x' * 3_000_000)"), tmp_path / "big.ipynb")
+        assert main(["execute", str(source), str(small / "out.ipynb")]) == 2
+        assert "No space left on device" in capfd.readouterr().err
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -26,6 +26,7 @@ from .parameters import Value, choose, read_parameters
 from .text import plain
 
 MARK = "homework"  # the key of our metadata in an executed notebook
+_MAX_MESSAGE = 3000  # characters of a cell, and of its traceback, in an error message
 
 
 def execute(
@@ -57,9 +58,10 @@ def execute(
 
 def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
     """Put the outputs of an earlier run with the same identity under the present prose."""
-    if not target.exists():
+    try:
+        earlier = read_notebook(target)
+    except UserError:  # there is none, or it is broken: a new one takes its place
         return False
-    earlier = read_notebook(target)
     mark = earlier.metadata.get(MARK, {})
     if mark.get("identity") != key:
         return False
@@ -86,6 +88,8 @@ def _run(
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from . import kernel
+
     target.parent.mkdir(parents=True, exist_ok=True)
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
@@ -99,10 +103,10 @@ def _run(
                 cwd=source.parent,
                 kernel_name="python3",
                 language="python",
+                engine_name=kernel.NAME,
                 progress_bar=False,
                 timeout_func=_remaining(timeout),
                 config=_kernel_config(folder),
-                shutdown_kernel="immediate",
             )
         except PapermillExecutionError as error:
             problem = _describe(error)
@@ -110,6 +114,11 @@ def _run(
             problem = f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
             problem = "its kernel died (out of memory? a smaller batch or limit helps)"
+        except kernel.TooMuchOutput:
+            problem = f"it put out more than {kernel.MAX_OUTPUT / 1e6:g} MB: print less of it"
+        except OSError:  # no space left, say: half a notebook is of no use
+            running.unlink(missing_ok=True)
+            raise
         except RuntimeError as error:  # the kernel did not start
             problem = str(error)
         else:
@@ -187,7 +196,14 @@ def _describe(error) -> str:
     rule = "─" * 72
     source = "\n".join(f"    {line}" for line in error.source.strip().splitlines())
     traceback = plain("\n".join(error.traceback))
-    return f"{error.ename}: {error.evalue}\n{rule}\n{source}\n{rule}\n{traceback}"
+    name, source, traceback = map(_cut, (f"{error.ename}: {error.evalue}", source, traceback))
+    return f"{name}\n{rule}\n{source}\n{rule}\n{traceback}"
+
+
+def _cut(text: str) -> str:
+    """``text`` without its middle if it is long: a traceback's ends say most."""
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]}\n[…]\n{text[-half:]}"
 
 
 def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
