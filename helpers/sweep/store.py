@@ -77,6 +77,10 @@ class Store:
         """The partly executed notebook of a job that failed."""
         return self.notebook(job).with_suffix(".failed.ipynb")
 
+    def running(self, job: Job) -> Path:
+        """The notebook of a job that is at work."""
+        return self.notebook(job).with_suffix(".running.ipynb")
+
     def why(self, job: Job, parts: dict[str, str]) -> str:
         """Why the job has to run: empty if it is done, by code and data as they are now."""
         try:

@@ -1,0 +1,262 @@
+"""Sweeps under torture: killed at random moments, on full disks, beside one another.
+
+``make test-torture`` runs it; RUNS, JOBS and KILLS say how much of it, SEED which moments.
+Figures are printed at the end.
+"""
+
+import collections
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from press_fixtures import source_notebook, write
+from test_sweep_runs import Sweep, dask, is_kernel_of, squares
+
+from helpers.press.errors import UserError
+from helpers.press.notebook import components, read_notebook
+from helpers.press.parameters import read_parameters
+from helpers.sweep import cluster, local
+from helpers.sweep.store import Store, load
+
+__all__ = ["dask"]  # a fixture
+
+RUNS, JOBS, KILLS, SEED = (
+    int(os.environ.get(name, default))
+    for name, default in (("RUNS", 200), ("JOBS", 8), ("KILLS", 20), ("SEED", 0))
+)
+PATIENCE = 600  # seconds for what takes one on an idle machine
+
+CODE = """import os, time
+from helpers.records import record
+with open("begun.txt", "a") as file:
+    file.write(f"{n} {os.getpid()} {os.getppid()}\\n")
+time.sleep(0.5)
+record("tiny/square", n * n)
+"""
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+import sweep as torture
+if __name__ == "__main__":
+    it = torture.Small(Path({folder!r}), torture.CODE)
+    try:
+        with it.store.lock():
+            for outcome in it.run("n=0:{last}", jobs={jobs}):
+                assert not outcome.problem, outcome.problem
+    except torture.UserError as error:
+        sys.exit(f"homework: {{error}}")
+"""
+
+
+class Small(Sweep):
+    """A sweep of a notebook with the given code."""
+
+    def __init__(self, folder, code):
+        self.path = folder / "tiny.ipynb"
+        parameters = 'profile = "quick"  # [quick | full]\nn = 1  # [0..9999]'
+        if not self.path.exists():
+            write(source_notebook(code, parameters=parameters), self.path)
+        self.store = Store("tiny", records=folder / "records", work=folder / "work")
+        notebook = read_notebook(self.path)
+        self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
+
+
+@pytest.fixture(scope="module")
+def figures():
+    """Counts, printed when all is over."""
+    counts = collections.Counter()
+    yield counts
+    print("\n\nSweep torture")
+    for name, count in counts.items():
+        print(f"  {count:6}  {name}")
+
+
+def drive(folder, runs, jobs):
+    script = folder / "driver.py"
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    script.write_text(DRIVER.format(paths=paths, folder=str(folder), last=runs - 1, jobs=jobs))
+    return subprocess.Popen(
+        [sys.executable, script], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+
+
+def until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {PATIENCE} s"
+        time.sleep(0.05)
+
+
+def snapshot(store):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes())
+            for path in store.records.glob("*.json")}  # fmt: skip
+
+
+def strays(store):
+    return [p for p in psutil.process_iter() if is_kernel_of(p, store)]
+
+
+def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
+    draw, store = random.Random(SEED), Small(tmp_path, CODE).store
+    seen, kills = {}, 0
+    for _ in range(KILLS):
+        before = len(seen)
+        process = drive(tmp_path, RUNS, JOBS)
+        more = before + draw.randint(0, 2 * RUNS // (KILLS + 1))
+        until(
+            lambda: process.poll() is not None or len(list(store.records.glob("*.json"))) >= more,  # noqa: B023
+            "progress",
+        )
+        time.sleep(draw.uniform(0, 3))  # anywhere between two records
+        kills += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = snapshot(store)
+        assert seen.items() <= now.items()  # nothing lost, nothing done again
+        load(store.records)  # nothing half written
+        seen = now
+        if draw.random() < 0.5:  # else the next sweep meets what dies of this one
+            until(lambda: not strays(store), "the end of the runs")
+    process = drive(tmp_path, RUNS, JOBS)
+    _, errors = process.communicate(timeout=PATIENCE * 6)
+    assert process.returncode == 0, errors
+    assert squares(store) == sorted(n * n for n in range(RUNS))
+    assert seen.items() <= snapshot(store).items()
+    until(lambda: not strays(store), "the end of the kernels")
+    left = [*store.work.glob("*.running.ipynb"), *store.work.glob("*.failed.ipynb")]
+    left += [*store.work.glob(".*.part"), *store.records.glob(".*")]
+    begun = [line.split() for line in (tmp_path / "begun.txt").read_text().splitlines()]
+    left += [f for _, _, owner in begun for f in Path("/tmp").glob(f"hw-{owner}-*")]
+    assert left == []
+    figures["runs of the sweep"] += RUNS
+    figures["kills of the engine while at work"] += kills
+    figures["runs cut short and begun again"] += len(begun) - RUNS
+    figures["records lost, doubled or half written; strays; temporary files left"] += 0
+
+
+def test_two_sweeps_on_one_folder(tmp_path, figures):
+    store = Small(tmp_path, CODE).store
+    first = drive(tmp_path, 4, 1)
+    until(lambda: list(store.records.glob("*.json")), "a first record")
+    second = drive(tmp_path, 4, 1)
+    _, errors = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 1
+    message = (
+        f"homework: another sweep (process {first.pid}) is at work in {store.work}: wait for it"
+    )
+    assert errors.strip() == message
+    first.communicate(timeout=PATIENCE)
+    assert first.returncode == 0
+    assert squares(store) == [0, 1, 4, 9]
+    figures["second sweeps turned away"] += 1
+
+
+FAULTS = {
+    "dies of want of memory": ("import os; os.kill(os.getpid(), 9)", "kernel died"),
+    "eats its memory": (
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, -1))\n"
+        "x = b'x' * 10**10",
+        "MemoryError",
+    ),
+    "hangs": ("import time; time.sleep(10**6)", "longer than"),
+    "hangs and heeds no signal": (
+        "import signal, time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
+        "while True: time.sleep(1)",
+        "longer than",
+    ),
+    "prints 100 MB": ("for _ in range(1000): print('x' * 10**5)", "put out more than 20 MB"),
+    "shows 100 MB": (
+        "from IPython.display import display\nfor _ in range(100): "
+        "display({'text/plain': 'x' * 10**6}, raw=True)",
+        "put out more than 20 MB",
+    ),
+    "raises 10 MB": ("raise ValueError('x' * 10**7)", "ValueError"),
+    "closes its channels": ("import os; os.closerange(3, 100)", "longer than|kernel died|closed"),
+    "leaves threads and children": (
+        "import subprocess, threading, time\nsubprocess.Popen(['sleep', '86399'])\n"
+        "threading.Thread(target=time.sleep, args=(10**6,)).start()",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_kernel_that(tmp_path, figures, name):
+    code, message = FAULTS[name]
+    sweep = Small(tmp_path, f"if n == 1:\n    {code.replace(chr(10), chr(10) + '    ')}")
+    outcomes = sweep.run("n=1,2", jobs=2, timeout=120.0)
+    problems = {outcome.job.values["n"]: outcome.problem for outcome in outcomes}
+    assert problems.pop(2) == ""
+    (problem,) = problems.values()
+    assert re.search(message, problem) if message else not problem
+    assert len(problem) < 10_000
+    until(lambda: not strays(sweep.store), "the end of the kernels")
+    assert not list(sweep.store.work.glob("*.running.ipynb"))
+    figures["faults of kernels told and survived"] += 1
+    largest = psutil.Process().memory_info().rss
+    assert largest < 2e9
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount a tmpfs")
+def test_a_disk_that_fills_loses_nothing(tmp_path, figures):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small]).returncode:
+        pytest.skip("may not mount")
+    try:
+        code = "from helpers.records import record\nprint('x' * 600_000)\n"
+        sweep = Small(small, code + "record('tiny/square', n * n)")
+        problems = [outcome.problem for outcome in sweep.run("n=1:4", jobs=2)]
+        full = [problem for problem in problems if problem]
+        assert full
+        assert all("No space left on device" in problem for problem in full)
+        before = snapshot(sweep.store)
+        assert len(before) == len(problems) - len(full)
+        load(sweep.store.records)
+        subprocess.run(["mount", "-o", "remount,size=50m", small], check=True)
+        assert [outcome.problem for outcome in sweep.run("n=1:4", jobs=2)] == [""] * len(full)
+        assert squares(sweep.store) == [1, 4, 9, 16]
+        assert before.items() <= snapshot(sweep.store).items()
+        assert not list(small.rglob(".*.part"))
+        figures["runs refused by a full disk, done when there was room"] += len(full)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_clock_that_jumps_ends_no_run(tmp_path, figures, monkeypatch):
+    now, jumps = time.time, iter([0, 10**9, -(10**9), 10**8] * 10**6)
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    sweep = Small(tmp_path, CODE)
+    assert [outcome.problem for outcome in sweep.run("n=1:2", jobs=2, timeout=300.0)] == ["", ""]
+    figures["runs under a jumping clock"] += 2
+
+
+def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, dask):
+    address, (scheduler, *_) = dask
+    sweep = Small(tmp_path, CODE)
+    settings = local.Settings(notebook=sweep.path, jobs=2)
+    done = []
+    with pytest.raises(UserError, match=r"scheduler .* is gone") as caught:
+        for outcome in cluster.run_all(
+            sweep.jobs("n=1:9"), sweep.parts, sweep.store, settings, address
+        ):
+            assert not outcome.problem
+            done.append(outcome)
+            if len(done) == 2:
+                local.kill(scheduler.pid)
+    assert "\n" not in str(caught.value)
+    assert len(squares(sweep.store)) == len(done) < 9
+    rest = sweep.run("n=1:9", jobs=2)
+    assert len(rest) == 9 - len(done)
+    assert squares(sweep.store) == [n * n for n in range(1, 10)]
+    figures["schedulers killed; runs lost: 0"] += 1
