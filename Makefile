@@ -42,9 +42,8 @@ EXECUTED  := $(NOTEBOOKS:%=$(WORK)/executed/%.ipynb)
 BODIES    := $(NOTEBOOKS:%=$(WORK)/notebooks/%.tex)
 ANSWERS   := $(wildcard solutions_latex/answers/*.tex)
 
-# The cores are divided among the notebooks that run at the same time.
-CORES   := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-THREADS := $(shell echo $$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )))
+# Of each notebook, whatever JOBS is: sums differ in their last bits with the number of threads.
+THREADS ?= 1
 
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
 typed = $(if $(filter command,$(origin $(1))),$(value $(1)))

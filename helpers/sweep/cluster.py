@@ -28,7 +28,7 @@ def run_all(
     """Run the jobs on the cluster at ``scheduler``; yield each outcome as it comes.
 
     A run whose worker is lost is given to another one. Raises UserError if there is no
-    scheduler.
+    scheduler, or no more.
     """
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
@@ -53,6 +53,7 @@ def run_all(
                 *arguments,
                 job.values,
                 settings.timeout,
+                settings.threads,
                 os.environ.get("DATA_DIR", ""),
                 key=f"{job.key}-{sweep}",
                 retries=settings.retries,
@@ -60,6 +61,11 @@ def run_all(
             )
             futures[future] = job
         for future in as_completed(list(futures)):
+            if future.status == "cancelled":  # not by us: the client has lost the scheduler
+                raise UserError(
+                    f"the Dask scheduler at {scheduler} is gone; what was done is recorded: "
+                    "run the sweep again for the rest"
+                )
             outcome = _outcome(future, futures[future], parts, store)
             yield outcome
             if outcome.problem and settings.fail_fast:

@@ -23,6 +23,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
     sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
     sweep.add_argument("--jobs", type=_positive, default=1, help="runs at the same time")
+    sweep.add_argument("--threads", type=_positive, default=1, help="of one run (1: as recorded)")
     sweep.add_argument("--dry-run", action="store_true", help="say what would run, and why")
     sweep.add_argument("--limit", type=_positive, help="run at most this many")
     sweep.add_argument("--only-failed", action="store_true", help="run only what failed before")
@@ -75,6 +76,7 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
     settings = local.Settings(
         notebook=path,
         jobs=options.jobs,
+        threads=options.threads,
         timeout=options.timeout,
         retries=options.retries,
         fail_fast=options.fail_fast,

@@ -1,4 +1,4 @@
-"""Runs on this machine: a process and a kernel for each, cores and GPUs divided among them."""
+"""Runs on this machine: a process and a kernel for each, GPUs divided among them."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ import psutil
 
 from ..press.errors import UserError
 from ..press.notebook import read_notebook
-from .store import Job, Store, cores
+from .store import Job, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Settings:
 
     notebook: Path
     jobs: int = 1
+    threads: int = 1  # of one run, whatever jobs is: sums differ in their last bits with it
     timeout: float | None = None  # seconds that one run may take
     retries: int = 0
     fail_fast: bool = False
@@ -68,7 +69,7 @@ def run_all(
             for one in _finished(running, settings.timeout):
                 running.remove(one)
                 slots.append(one.slot)
-                outcome = _outcome(one, settings.timeout)
+                outcome = _outcome(one, settings.timeout, store)
                 if outcome.problem and one.tries < settings.retries:
                     waiting.append((one.job, one.tries + 1))
                     continue
@@ -90,8 +91,8 @@ def _start(
     settings: Settings,
 ) -> _Running:
     receiver, sender = context.Pipe(duplex=False)
-    threads = max(1, cores() // settings.jobs)
-    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    threads = str(settings.threads)
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if settings.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
     store.failed(job).unlink(missing_ok=True)
@@ -159,7 +160,7 @@ def _finished(running: list[_Running], timeout: float | None) -> list[_Running]:
     return [one for one in running if one.process.sentinel in ended or one.started <= late]
 
 
-def _outcome(one: _Running, timeout: float | None) -> Outcome:
+def _outcome(one: _Running, timeout: float | None, store: Store) -> Outcome:
     seconds = time.monotonic() - one.started
     late = timeout is not None and seconds >= timeout
     record, problem = None, f"took longer than {timeout:g} s" if late else "its process died"
@@ -169,4 +170,8 @@ def _outcome(one: _Running, timeout: float | None) -> Outcome:
     except EOFError:
         problem = "its process died"
     one.process.join()
+    cut_off = store.running(one.job)
+    if cut_off.exists():  # its process could not put it away
+        os.replace(cut_off, store.failed(one.job))
+        problem += f"\nWhat it did until then: {store.failed(one.job)}"
     return Outcome(one.job, record, problem, seconds)

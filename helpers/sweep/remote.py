@@ -11,7 +11,12 @@ from pathlib import Path
 
 
 def run(
-    bundle: dict[str, bytes], notebook: str, values: dict, timeout: float | None, data_dir: str
+    bundle: dict[str, bytes],
+    notebook: str,
+    values: dict,
+    timeout: float | None,
+    threads: int,
+    data_dir: str,
 ) -> tuple[bytes, str, float]:
     """Unpack the project, execute one notebook, and clean up.
 
@@ -30,16 +35,17 @@ def run(
         for name, value in values.items():
             if name != "profile":
                 command += ["-p", name, value if isinstance(value, str) else repr(value)]
-        problem = _execute(command, folder, timeout, os.environ.get("DATA_DIR") or data_dir)
+        settings = {"PYTHONPATH": folder, "OMP_NUM_THREADS": str(threads)}
+        settings["DATA_DIR"] = os.environ.get("DATA_DIR") or data_dir
+        problem = _execute(command, folder, timeout, settings)
         failed = target.with_suffix(".failed.ipynb")
         path = failed if problem else target
         content = path.read_bytes() if path.exists() else b""
     return content, problem, time.monotonic() - started
 
 
-def _execute(command: list[str], folder: str, timeout: float | None, data_dir: str) -> str:
+def _execute(command: list[str], folder: str, timeout: float | None, settings: dict) -> str:
     """Run ``command`` in ``folder``; return what went wrong."""
-    settings = {"PYTHONPATH": folder, "OMP_NUM_THREADS": str(_threads()), "DATA_DIR": data_dir}
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -64,11 +70,3 @@ def _die_with_parent() -> None:
     """A run ends with the worker that started it (Linux; elsewhere it runs to its end)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _threads() -> int:
-    """The worker's cores, divided among the runs that it takes at the same time."""
-    from distributed import get_worker
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, cores // get_worker().state.nthreads)

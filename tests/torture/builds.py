@@ -1,0 +1,108 @@
+"""The same bits and bytes elsewhere: other jobs, locale, time zone, home, path, read-only tree."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from sweep import Small, figures
+from test_make import ROOT, make, project
+
+from helpers.sweep.store import load
+
+__all__ = ["figures", "project"]  # fixtures
+
+TRAINING = """import torch
+from helpers.records import record
+torch.manual_seed(n)
+x, y = torch.randn(512, 300), torch.arange(512) % 10
+net = torch.nn.Sequential(torch.nn.Linear(300, 400), torch.nn.ReLU(), torch.nn.Linear(400, 10))
+optimizer = torch.optim.Adam(net.parameters())
+for _ in range(20):
+    loss = torch.nn.functional.cross_entropy(net(x), y)
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+record("tiny/loss", loss.item())
+record("tiny/sum", torch.randn(3_000_000).sum().item())
+"""
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_the_jobs(tmp_path, figures):
+    found = []
+    for jobs in (1, 2, 3):
+        folder = tmp_path / str(jobs)
+        folder.mkdir()
+        sweep = Small(folder, TRAINING)
+        assert not any(outcome.problem for outcome in sweep.run("n=0:2", jobs=jobs))
+        records = load(sweep.store.records)
+        found.append([(r["parameters"]["n"], r["metrics"]) for r in records])
+    assert found[0] == found[1] == found[2]
+    figures["runs equal to the bit under 1, 2 and 3 jobs"] += 3
+
+
+ELSEWHERE = {
+    "a locale": {"LC_ALL": "tr_TR.UTF-8", "LANG": "de_DE.UTF-8"},
+    "no locale": {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
+    "a time zone": {"TZ": "Pacific/Kiritimati"},
+    "a home": {"HOME": "/nonexistent"},
+}
+
+
+@pytest.fixture
+def elsewhere(project, tmp_path):
+    """The project's sources and executed notebooks in a folder with a difficult name."""
+    folder, student = project
+    copy = tmp_path / "Müll & Söhne, Straße 7"
+    copy.mkdir()
+    for name in ("solutions_latex", "notebooks"):
+        shutil.copytree(folder / name, copy / name)
+    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
+        shutil.copy(folder / name, copy)
+    for name in ("helpers", ".venv"):
+        (copy / name).symlink_to(ROOT / name)
+    (copy / "build").mkdir()
+    os.utime(ROOT / ".venv" / ".ready")
+    yield copy, student, folder
+
+
+def carry(folder, copy):
+    """Take the executed notebooks, and nothing else that was built, along."""
+    shutil.copytree(folder / "build" / "quick" / "executed", copy / "build" / "quick" / "executed")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_same_notebooks_give_the_same_bytes(elsewhere, monkeypatch, figures, name):
+    copy, student, folder = elsewhere
+    carry(folder, copy)
+    for variable, value in ELSEWHERE[name].items():
+        monkeypatch.setenv(variable, value)
+    shown = make(copy, *student)
+    assert ": executed" not in shown
+    assert (copy / "build" / "tiny.pdf").read_bytes() == (folder / "build/tiny.pdf").read_bytes()
+    figures["PDFs equal to the byte elsewhere"] += 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount")
+def test_only_build_need_be_writable(elsewhere, figures):
+    copy, student, folder = elsewhere
+    if subprocess.run(["mount", "--bind", copy, copy]).returncode:
+        pytest.skip("may not mount")
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "none", copy / "build"], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", copy], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (copy / "x").touch()
+        shown = make(copy, *student)
+        assert "first: executed" in shown
+        shutil.rmtree(copy / "build" / "quick")
+        (copy / "build" / "tiny.pdf").unlink()
+        carry(folder, copy)
+        make(copy, *student)
+        built = (copy / "build" / "tiny.pdf").read_bytes()
+        assert built == (folder / "build" / "tiny.pdf").read_bytes()
+        figures["PDFs built in a read-only tree"] += 2
+    finally:
+        subprocess.run(["umount", "--recursive", copy], check=True)
