@@ -120,6 +120,21 @@ bench: $(READY) $(READY).peers build/.tex ## measure against what one would othe
 	@$(BIN)/python -m bench $(TOPIC)
 	@$(HOMEWORK) colab
 
+.PHONY: test-torture
+test-torture: $(READY) build/.tex ## break sweeps and builds on purpose (RUNS=200 JOBS=8 KILLS=20)
+	@RUNS=$(or $(RUNS),200) JOBS=$(or $(call typed,JOBS),8) KILLS=$(or $(KILLS),20) \
+	  $(BIN)/python -m pytest -n 0 -s tests/torture/sweep.py tests/torture/builds.py
+
+.PHONY: audit
+audit: $(READY) ## look for known vulnerabilities in the locked packages (pip-audit, from the network)
+	@mkdir -p build && sed '/^ *--hash/d; s/ \\$$//' requirements.lock > build/audit.txt
+	@$(BIN)/uv tool run --quiet pip-audit --no-deps --disable-pip -r build/audit.txt || { \
+	  echo "homework: pip-audit found something, or could not ask (it needs the network)" >&2; exit 2; }
+
+.PHONY: licences
+licences: $(READY) ## the licence of every installed package
+	@$(BIN)/python -m helpers.press.licences
+
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

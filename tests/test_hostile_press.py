@@ -20,7 +20,7 @@ from helpers.press.notebook import ROOT, read_notebook, write_notebook
 from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
 from helpers.press.text import plain
-from helpers.press.typeset import read_student, typeset
+from helpers.press.typeset import first_error, read_student, typeset
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(
@@ -274,3 +274,12 @@ def test_no_output_reads_a_file_or_runs_a_command_through_tex(tmp_path):
     assert text.count("input{canary}") > len(TEX)
     assert reader.metadata.title == "Canary"
     assert not list(tmp_path.rglob("pwned*"))
+
+
+def test_an_error_of_tex_is_found_in_any_log_at_once():
+    log = "(fontspec) x\n" * 20_000
+    assert first_error(log) == ""
+    assert (
+        first_error(f"{log}! Undefined control sequence.\n{log}") == "Undefined control sequence."
+    )
+    assert first_error(f"! A\n<read>\n{log}l.7 \\x\n! B\nl.9\n") == "A (l.7 \\x)"

@@ -53,7 +53,12 @@ def _run(arguments: list[str], folder: str, content: str = "") -> str:
     command = [pandoc(), *arguments]
     try:
         run = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, input=content, timeout=_SECONDS
+            command,
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",  # pandoc's, whatever the locale
+            input=content,
+            timeout=_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"pandoc is not done with the Markdown after {_SECONDS} s") from None

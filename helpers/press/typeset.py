@@ -141,9 +141,20 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
     if run.returncode:
         log = work / f"{name}.log"
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        message = re.search(r"^! (.*)(?:\n.*?)*?\n(l\.\d+.*)", text, re.M)
-        detail = f"{message[1]} ({message[2]})" if message else run.stderr.decode()[-400:]
+        detail = first_error(text) or run.stderr.decode(errors="replace")[-400:]
         raise UserError(f"XeLaTeX stopped: {detail.strip()}\nThe whole log: {log}")
+
+
+def first_error(log: str) -> str:
+    """TeX's first error message, with the line that it names; empty if there is none.
+
+    Two searches: one pattern for both takes exponential time where no line is named.
+    """
+    message = re.search(r"^! (.*)", log, re.M)
+    if not message:
+        return ""
+    line = re.compile(r"^l\.\d+.*", re.M).search(log, message.end())
+    return f"{message[1]} ({line[0]})" if line else message[1]
 
 
 def _epoch(executed: list[Path]) -> int:
