@@ -10,7 +10,13 @@ import nbformat
 import pytest
 from press_fixtures import claim, executed, value, write
 from pypdf import PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, NameObject, StreamObject
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    NameObject,
+    StreamObject,
+    TextStringObject,
+)
 
 from helpers import mime
 from helpers.press import typeset as press
@@ -61,6 +67,10 @@ def pdf(*fonts, figure=None, pages=4):
             form[NameObject("/Resources")] = dictionary(Font=dictionary(F=figure))
             resources[NameObject("/XObject")] = dictionary(X=form)
         page[NameObject("/Resources")] = resources
+    writer.add_metadata({"/Title": "Corpus"})
+    writer.root_object[NameObject("/Lang")] = TextStringObject("en-US")
+    if pages:
+        writer.add_outline_item("First", 0)
     return writer
 
 
