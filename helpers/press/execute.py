@@ -83,6 +83,22 @@ def _run(
     profile: str,
     timeout: int | None,
 ) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    running = target.with_suffix(".running.ipynb")
+    if problem := _attempt(source, running, values, timeout):
+        if running.exists():
+            os.replace(running, failed)
+        raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
+    executed = read_notebook(running)
+    executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
+    running.unlink()
+    write_notebook(executed, target)
+
+
+def _attempt(source: Path, running: Path, values: dict[str, Value], timeout: int | None) -> str:
+    """Run ``source`` into ``running``; return what went wrong, or nothing."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -90,10 +106,6 @@ def _run(
 
     from . import kernel
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    failed = target.with_suffix(".failed.ipynb")
-    failed.unlink(missing_ok=True)
-    running = target.with_suffix(".running.ipynb")
     with _private_folders() as folder:
         try:
             papermill.execute_notebook(
@@ -123,14 +135,7 @@ def _run(
             problem = str(error)
         else:
             problem = ""
-    if problem:
-        if running.exists():
-            os.replace(running, failed)
-        raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
-    executed = read_notebook(running)
-    executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
-    running.unlink()
-    write_notebook(executed, target)
+    return problem
 
 
 def _remaining(timeout: int | None):
