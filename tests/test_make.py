@@ -21,8 +21,9 @@ print("✓ █ β → 😀 100% \\\\input{/etc/passwd}")
 record("tiny/n", 12345)
 claim("tiny/holds", n == 1, "n is 1")
 import matplotlib.pyplot as plt
-from helpers.plotting import show
-show(plt.figure(figsize=(1, 1)), "A caption", alt="β − 1")
+from helpers.plotting import show, use_style
+use_style()
+show(plt.subplots(figsize=(1, 1))[0], "A caption", alt="β − 1")
 """
 TABLE = "import pandas as pd\npd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"
 

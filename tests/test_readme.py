@@ -29,7 +29,7 @@ COMMANDS = [
 def checkout(tmp_path_factory):
     """A folder like a clone, with this environment, whose build folder is its own."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("helpers", "notebooks", "solutions_latex", "data", ".venv"):
+    for name in ("helpers", "notebooks", "solutions_latex", "data", "bench", "tests", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
