@@ -131,8 +131,9 @@ class Outputs(Preprocessor):
             shown = final_text(data, self.widgets)
             return text_block(shown) if shown else ""
         if tables := html_tables(str(data.get("text/html", ""))):
-            set_caption = rf"\nbcaption{{table}}{{{prose(caption)}}}" if caption else ""
-            return "\n".join([rf"\begin{{nbtables}}{set_caption}", *tables, r"\end{nbtables}"])
+            first = rf"\nbcaption{{table}}{{{prose(caption)}}}{tables[0]}" if caption else tables[0]
+            first = rf"\begin{{nbtogether}}{first}\end{{nbtogether}}"
+            return "\n".join([r"\begin{nbtables}", first, *tables[1:], r"\end{nbtables}"])
         if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
             return latex
         if "text/markdown" in data and len(data["text/markdown"]) <= MAX_OUTPUT:
