@@ -25,7 +25,7 @@ CELLS = [
 ]
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = 1) -> None:
     """Runs per minute of both, and the seconds that it takes to find that all is done."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)

@@ -19,7 +19,7 @@ from helpers.datasets import fashion_mnist
 
 from . import paired
 
-STEPS, WARM, BATCH = 40, 8, 128
+STEPS, WARM, BATCH = 20, 4, 128
 WIDTH, LAYERS, HEADS = 64, 6, 4
 
 
@@ -111,7 +111,7 @@ def torchvision():
 PEERS = {"vit-pytorch": vit_pytorch, "timm": timm, "torchvision": torchvision}
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = 2) -> None:
     """All in turn, each in a process of its own; then our share of the machine's limit."""
     names = ["ours", *PEERS]
     found = paired.in_turn({name: lambda name=name: _alone(name) for name in names}, rounds)
