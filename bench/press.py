@@ -14,9 +14,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pypandoc
 from pypdf import PdfWriter
 
+from helpers.press.colab import without_badge
 from helpers.press.edition import read_edition
 from helpers.press.notebook import ROOT
 
@@ -28,8 +30,12 @@ def by_hand(notebooks: list[Path], folder: Path) -> None:
     pandoc = Path(pypandoc.get_pandoc_path()).parent
     environment = os.environ | {"PATH": f"{pandoc}:{os.environ['PATH']}"}
     for notebook in notebooks:
+        copy = folder / notebook.name  # without the badge, a picture that nbconvert can't set
+        content = nbformat.read(notebook, as_version=4)
+        content.cells[0].source = without_badge(content.cells[0].source)
+        nbformat.write(content, copy)
         command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "pdf"]
-        command += ["--output-dir", str(folder), str(notebook)]
+        command += ["--output-dir", str(folder), str(copy)]
         subprocess.run(command, env=environment, check=True, capture_output=True)
     merged = PdfWriter()
     for notebook in notebooks:
