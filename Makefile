@@ -50,6 +50,9 @@ typed = $(if $(filter command,$(origin $(1))),$(value $(1)))
 export HOMEWORK_NAME  := $(call typed,NAME)
 export HOMEWORK_NETID := $(call typed,NETID)
 
+# Where this is set (in many containers), each process would compile all of torch once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A file that changes only when the settings named in it do: what depends on it follows them.
 remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
@@ -116,7 +119,7 @@ sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what i
 TOPIC ?= all
 
 .PHONY: bench
-bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=…, 30 minutes)
+bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=… for one)
 	@$(BIN)/python -m bench $(TOPIC)
 	@$(HOMEWORK) colab
 

@@ -8,23 +8,6 @@ from helpers.attribution import by_word, draw_words, integrated_gradients
 from helpers.sentiment import AttentionHead, SentimentClassifier
 
 
-@pytest.fixture(scope="module")
-def small_bert():
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=6,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=20,
-        initializer_range=0.5,
-    )
-    return BertModel(config).eval()
-
-
 def test_attributions_add_up_to_the_change(small_bert):
     torch.manual_seed(0)
     model = SentimentClassifier(small_bert, AttentionHead(width=6, hidden=5))

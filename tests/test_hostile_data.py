@@ -1,13 +1,11 @@
 """Data that is broken, too large or cut off, disks that are full; and no pickles, ever."""
 
 import ast
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from test_downloads import CONTENT, PATH, folder, remote, server
@@ -17,24 +15,8 @@ from helpers.press.notebook import ROOT, code_cells, read_notebook
 
 __all__ = ["folder", "server"]  # fixtures
 
-may_mount = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount a tmpfs"
-)
 
-
-@contextmanager
-def tmpfs(path, options):
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", path]).returncode:
-        pytest.skip("may not mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", path], check=True)
-
-
-@may_mount
-def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(server, folder):
+def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(server, folder, tmpfs):
     with tmpfs(folder, "size=400k"):
         with pytest.raises(DataUnavailable, match=r"set: No space left on device") as caught:
             fetch(remote(server.url))
@@ -45,8 +27,7 @@ def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(server, folde
         assert int(server.ranges[-1].removeprefix("bytes=").removesuffix("-")) > 0
 
 
-@may_mount
-def test_a_disk_that_is_read_only_even_for_root_is_said_so(server, folder):
+def test_a_disk_that_is_read_only_even_for_root_is_said_so(server, folder, tmpfs):
     read_only = pytest.raises(DataUnavailable, match=f"{folder} is read-only")
     with tmpfs(folder, "ro,size=2m"), read_only:
         fetch(remote(server.url))

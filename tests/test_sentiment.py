@@ -45,23 +45,6 @@ def batch(lengths, *, seed=0, padding=0.0):
     return x, lengths
 
 
-@pytest.fixture(scope="module")
-def small_bert():
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=20,
-        initializer_range=0.5,
-    )
-    return BertModel(config).eval()
-
-
 def test_the_homeworks_parameter_counts():
     model = homework_model()
     assert parameter_counts(model) == (112_241_409, 2_759_169)

@@ -79,7 +79,9 @@ def bench_table(rows: Iterable[dict]) -> str:
     """Rows as ``bench.paired.row`` makes them, as Markdown."""
     lines = ["| what | ours | against | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
     for row in rows:
-        ratio = f"**{row['ratio']:.3g} ×** ({row['least']:.3g}–{row['most']:.3g})"
+        several = row["least"] < row["most"]
+        spread = f"{row['least']:.3g}–{row['most']:.3g}" if several else "one round"
+        ratio = f"**{row['ratio']:.3g} ×** ({spread})"
         ours, theirs = (f"{_figures(row[key])} {row['unit']}" for key in ("ours", "theirs"))
         cells = [row["what"], ours, row["against"], theirs, ratio, row["goal"]]
         lines.append(f"| {' | '.join(cells)} |")
