@@ -7,6 +7,7 @@ weights, the tokens (and with them texts, tokenizer and truncation) and the prec
 interrupted computation goes on where it stopped.
 """
 
+import copy
 import hashlib
 import json
 import shutil
@@ -152,6 +153,41 @@ def encode(model: "BertModel", ids: Tensor, lengths: Tensor, *, bf16: bool = Fal
     inside = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
         return model(input_ids=ids, attention_mask=inside).last_hidden_state.float()
+
+
+@torch.inference_mode()
+def layer_means(
+    model: "BertModel", tokens: TokenRows, rows: Tensor, *, bf16: bool = False, budget: int = 2_048
+) -> Tensor:
+    """Mean token vector of some reviews in each layer: (layers + 1, N, width), float32.
+
+    Layer 0 is the embedding. These are what a linear probe gets (Alain and Bengio 2016).
+    """
+    config = model.config
+    means = torch.empty(config.num_hidden_layers + 1, len(rows), config.hidden_size)
+    for batch in plan_batches(tokens.lengths[rows], tokens=budget):
+        ids, lengths = (part.to(model.device) for part in tokens.batch(rows[batch]))
+        inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (B, T)
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+            found = model(input_ids=ids, attention_mask=inside.long(), output_hidden_states=True)
+        share = inside / lengths[:, None]  # (B, T), each row adds up to 1
+        states = torch.stack(found.hidden_states).float()  # (layers + 1, B, T, width)
+        means[:, batch] = torch.einsum("bt,lbtw->lbw", share, states).cpu()
+    return means
+
+
+def first_layers(model: "BertModel", count: int) -> "BertModel":
+    """An encoder of the first ``count`` layers of another, with a copy of their weights.
+
+    Raises ValueError if it has fewer.
+    """
+    if not 1 <= count <= model.config.num_hidden_layers:
+        raise ValueError(f"layer {count}: the encoder has 1..{model.config.num_hidden_layers}")
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = count
+    part = type(model)(config)
+    part.load_state_dict(model.state_dict(), strict=False)  # the rest is left out
+    return part.to(model.device).eval()
 
 
 def fast_bf16(device: str) -> bool:

@@ -9,9 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import features
+from helpers import features, sentiment
 from helpers.encoder import load_encoder
-from helpers.features import TokenRows, frozen_features, plan_batches, tokenise, truncate
+from helpers.features import (
+    TokenRows,
+    encode,
+    first_layers,
+    frozen_features,
+    layer_means,
+    plan_batches,
+    tokenise,
+    truncate,
+)
 
 TEXTS = ["A fine film.", "", "Dull. " * 40, "Кино 🎬 电影!", "I would see it again, twice."]
 
@@ -99,6 +108,30 @@ def test_features_are_those_of_each_review_alone(encoder, tokens, tmp_path, quie
     padded, lengths = found.batch(torch.tensor([1, 2]))
     assert padded.shape == (2, 24, 384)
     assert (padded[0, 2:] == 0).all()
+
+
+def test_a_cut_encoder_ends_with_the_layer_asked_for(encoder, tokens):
+    ids, lengths = tokens.batch(torch.arange(3))
+    inside = sentiment.mask(lengths, ids.shape[1]).long()
+    with torch.no_grad():
+        states = encoder.model(ids, inside, output_hidden_states=True).hidden_states
+    for count in (1, len(states) - 1):
+        torch.testing.assert_close(
+            encode(first_layers(encoder.model, count), ids, lengths), states[count]
+        )
+    for count in (0, len(states)):
+        with pytest.raises(ValueError, match=rf"layer {count}: the encoder has 1\.\."):
+            first_layers(encoder.model, count)
+
+
+def test_means_of_layers_are_those_of_each_review_alone(encoder, tokens):
+    rows = torch.tensor([2, 0])
+    found = layer_means(encoder.model, tokens, rows, budget=8)
+    for place, row in enumerate(rows):
+        with torch.no_grad():
+            states = encoder.model(tokens.batch(row[None])[0], output_hidden_states=True)
+        alone = torch.stack(states.hidden_states).mean(dim=2)[:, 0]  # (layers + 1, width)
+        torch.testing.assert_close(found[:, place], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_the_second_time_nothing_is_computed(encoder, tokens, tmp_path, quiet, monkeypatch):
