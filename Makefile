@@ -37,7 +37,10 @@ EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
 WANTED    := $(shell sed -n -e 's/^.*\\question\[.*notebook={\([^}]*\)}.*/\1/p; t' -e 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null | tr , ' ')
-NOTEBOOKS := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
+FOUND     := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
+# The longest begin first, so that no processor waits at the end for one that began last.
+LONGEST   := vit_training sentiment_transformer cnn_vs_rnn rnn2d_parameters
+NOTEBOOKS := $(filter $(FOUND),$(LONGEST)) $(filter-out $(LONGEST),$(FOUND))
 EXECUTED  := $(NOTEBOOKS:%=$(WORK)/executed/%.ipynb)
 BODIES    := $(NOTEBOOKS:%=$(WORK)/notebooks/%.tex)
 ANSWERS   := $(wildcard solutions_latex/answers/*.tex)
