@@ -161,7 +161,7 @@ def layer_means(
 ) -> Tensor:
     """Mean token vector of some reviews in each layer: (layers + 1, N, width), float32.
 
-    Layer 0 is the embedding. These are what a linear probe gets (Alain and Bengio 2016).
+    Layer 0 is the embedding.
     """
     config = model.config
     means = torch.empty(config.num_hidden_layers + 1, len(rows), config.hidden_size)
@@ -174,6 +174,28 @@ def layer_means(
         states = torch.stack(found.hidden_states).float()  # (layers + 1, B, T, width)
         means[:, batch] = torch.einsum("bt,lbtw->lbw", share, states).cpu()
     return means
+
+
+def linear_probe(x: Tensor, labels: Tensor, *, folds: int = 5) -> np.ndarray:
+    """Accuracy (folds,) of logistic regression on x (N, width), cross-validated.
+
+    What such a probe can tell, the features say plainly (Alain and Bengio 2016).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    return cross_val_score(probe, x.numpy(), labels.numpy(), cv=folds)
+
+
+def layer_probe(
+    model: "BertModel", tokens: TokenRows, rows: Tensor, labels: Tensor, *, bf16: bool = False
+) -> np.ndarray:
+    """Accuracy of a linear probe of each layer, in %: (layers + 1, 5), a column for each fold."""
+    means = layer_means(model, tokens, rows, bf16=bf16)
+    return np.stack([100 * linear_probe(x, labels) for x in means])
 
 
 def first_layers(model: "BertModel", count: int) -> "BertModel":

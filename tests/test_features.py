@@ -17,6 +17,7 @@ from helpers.features import (
     first_layers,
     frozen_features,
     layer_means,
+    linear_probe,
     plan_batches,
     tokenise,
     truncate,
@@ -132,6 +133,12 @@ def test_means_of_layers_are_those_of_each_review_alone(encoder, tokens):
             states = encoder.model(tokens.batch(row[None])[0], output_hidden_states=True)
         alone = torch.stack(states.hidden_states).mean(dim=2)[:, 0]  # (layers + 1, width)
         torch.testing.assert_close(found[:, place], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_probe_finds_what_lies_on_a_line_and_nothing_else():
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    assert linear_probe(x, (x[:, 2] > 0).long()).mean() > 0.85
+    assert linear_probe(x, (x[:, 2] * x[:, 3] > 0).long()).mean() < 0.65
 
 
 def test_the_second_time_nothing_is_computed(encoder, tokens, tmp_path, quiet, monkeypatch):
