@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -177,3 +178,12 @@ def test_modules_stay_short(path):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 50, f"{node.name} is too long"
+
+
+def test_a_command_starts_without_what_it_does_not_need():
+    heavy = {"torch", "papermill", "nbconvert", "lark", "pandas", "matplotlib"}
+    code = f"import sys, helpers.cli; print(*{heavy!r} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
