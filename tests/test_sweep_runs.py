@@ -11,6 +11,7 @@ import psutil
 import pytest
 from press_fixtures import source_notebook, write
 
+from helpers.press.errors import UserError
 from helpers.press.notebook import components, read_notebook
 from helpers.press.parameters import read_parameters
 from helpers.sweep import cluster, local
@@ -122,28 +123,38 @@ def test_a_sweep_killed_at_any_moment_loses_nothing_and_leaves_nothing_running(t
     assert not list(store.work.glob("*.part")) + list(store.records.glob(".*.part"))
 
 
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
 @pytest.fixture
-def dask(tmp_path):
-    """A scheduler and two workers, each a process of its own."""
-    address = tmp_path / "scheduler.json"
-    common = [sys.executable, "-m", "distributed.cli"]
-    scheduler = [*common[:2], "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-    worker = [*common[:2], "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
-    worker += ["--no-nanny", "--scheduler-file", str(address)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen([*scheduler, "--scheduler-file", str(address)], **quiet)]
-    while not address.exists():
+def scheduler(tmp_path):
+    """The address of a scheduler without workers, and its process."""
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
+    command += ["--no-dashboard", "--scheduler-file", str(file)]
+    process = subprocess.Popen(command, **QUIET)
+    while not file.exists():
         time.sleep(0.1)
+    yield json.loads(file.read_text())["address"], process
+    local.kill(process.pid)
+    process.wait()
+
+
+@pytest.fixture
+def dask(tmp_path, scheduler):
+    """A scheduler and two workers, each a process of its own."""
+    address, first = scheduler
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
+    command += ["--no-dashboard", "--no-nanny", "--local-directory"]
+    workers = []
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        processes.append(
-            subprocess.Popen([*worker, "--local-directory", folder], **quiet, cwd=folder)
-        )
-    yield json.loads(address.read_text())["address"], processes
-    for process in processes:
-        local.kill(process.pid)
-        process.wait()
+        workers.append(subprocess.Popen([*command, folder], **QUIET, cwd=folder))
+    yield address, [first, *workers]
+    for worker in workers:
+        local.kill(worker.pid)
+        worker.wait()
 
 
 def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask):
@@ -161,10 +172,16 @@ def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask
     assert squares(sweep.store) == [1, 4, 9, 16, 25]
 
 
-def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep):
-    from helpers.press.errors import UserError
-
+def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     settings = local.Settings(notebook=sweep.path)
     for address in (None, "tcp://127.0.0.1:9"):
         with pytest.raises(UserError, match="scheduler"):
             list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, address))
+
+
+def test_a_scheduler_without_workers_is_said_in_a_line(sweep, scheduler, monkeypatch):
+    monkeypatch.setattr(cluster, "JOIN_SECONDS", 1)
+    settings = local.Settings(notebook=sweep.path)
+    with pytest.raises(UserError, match=r"has no worker: `dask worker tcp://\S+` starts one$"):
+        list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, scheduler[0]))

@@ -20,6 +20,8 @@ from .local import Outcome, Settings
 from .store import Job, Store
 
 Bundle = dict[str, bytes]  # path below the project's folder to content
+CONNECT_SECONDS = 10  # for a scheduler to answer
+JOIN_SECONDS = 60  # for a first worker to be there
 
 
 def run_all(
@@ -28,7 +30,7 @@ def run_all(
     """Run the jobs on the cluster at ``scheduler``; yield each outcome as it comes.
 
     A run whose worker is lost is given to another one. Raises UserError if there is no
-    scheduler, or no more.
+    scheduler, or no more, or if no worker comes to it.
     """
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
@@ -39,10 +41,17 @@ def run_all(
 
     cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
     try:
-        client = Client(scheduler, timeout=10)
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
     with client:
+        try:
+            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                f"the Dask scheduler at {scheduler} has no worker: `dask worker {scheduler}` "
+                "starts one"
+            ) from None
         bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
         sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
         arguments = [bundle, f"notebooks/{settings.notebook.name}"]
