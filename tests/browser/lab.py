@@ -5,6 +5,7 @@ Not named ``test_…``, since it needs a browser and runs every notebook once mo
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -110,9 +111,14 @@ def _run_all(page: Page, code_cells: int) -> None:
     expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(code_cells, timeout=120_000)
     idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     expect(idle).to_have_count(1, timeout=120_000)  # before that, nothing would run
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     prompts = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+    begun = prompts.filter(has_text=re.compile(r"[*\d]"))
+    for _ in range(10):  # a kernel that has just come may let the first requests fall
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_timeout(3000)
+        if begun.count():
+            break
     deadline = time.monotonic() + MINUTES * 60
     while time.monotonic() < deadline:
         texts = prompts.all_inner_texts()
