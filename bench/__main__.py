@@ -5,7 +5,7 @@ import sys
 
 from helpers.press.readme import bench
 
-TOPICS = ("rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "press")
+TOPICS = ("startup", "rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "press")
 
 if __name__ == "__main__":
     wanted = TOPICS if sys.argv[1:] == ["all"] else sys.argv[1:]

@@ -7,8 +7,9 @@ provenance to ``data/results/bench/<topic>.json``, from where the README has the
 import datetime
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from helpers.costs import growth_exponent
 from helpers.press.notebook import ROOT, write_atomically
 from helpers.press.readme import bench_table
 from helpers.records import commit, versions
@@ -28,11 +29,13 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Rates
     return found
 
 
-def row(what: str, found: Rates, ours: str, other: str, *, unit: str, goal: str) -> dict:
+def row(
+    what: str, found: Rates, ours: str, other: str, *, unit: str, goal: str, growth: str
+) -> dict:
     """Ours against another: medians, and the ratio round by round as median and range.
 
     ``unit`` is of the values in ``found``; of seconds and such, the ratio is theirs over ours,
-    so that more is always better.
+    so that more is always better. ``growth`` is how our cost grows, as ``grows`` says it.
     """
     rate = unit.endswith("/s") or unit.endswith("/min")
     pairs = zip(found[ours], found[other], strict=True)
@@ -46,8 +49,14 @@ def row(what: str, found: Rates, ours: str, other: str, *, unit: str, goal: str)
         "ratio": statistics.median(ratios),
         "least": min(ratios),
         "most": max(ratios),
+        "growth": growth,
         "goal": goal,
     }
+
+
+def grows(size: str, sizes: Sequence[float], seconds: Sequence[float]) -> str:
+    """How seconds grow with a size: ``reviews^1.02``, fitted to all the sizes."""
+    return f"{size}^{growth_exponent(sizes, seconds):.2f}"
 
 
 def save(topic: str, rows: list[dict], **more: object) -> None:

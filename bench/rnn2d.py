@@ -2,7 +2,7 @@
 
 import torch
 
-from helpers.costs import growth_exponent, seconds
+from helpers.costs import seconds
 from helpers.rnn2d import RNN2d
 
 from . import paired
@@ -22,16 +22,16 @@ def main(rounds: int = 5) -> None:
     def time(name: str, n: int, batch: int) -> float:
         return seconds(ways[name], torch.randn(batch, 1, n, n), repeats=3)
 
-    rows, growth = [], {}
+    rows = []
     for batch in BATCHES:
         contenders = {name: lambda name=name, batch=batch: time(name, 28, batch) for name in NAMES}
         found = paired.in_turn(contenders, rounds)
+        curve = [time(NAMES[0], n, batch) for n in SIZES]
         what = f"2D RNN, {batch} image{'s' * (batch > 1)} of 28 × 28, h = {WIDTH}"
-        rows.append(paired.row(what, found, *NAMES, unit="s", goal="≥ 7 × (n/4), one image"))
-        for name in NAMES:
-            curve = [time(name, n, batch) for n in SIZES]
-            growth[f"{name}, {batch}"] = growth_exponent(SIZES, curve)
-    paired.save("rnn2d", rows, exponents_in_n=growth)
+        grows = paired.grows("n", SIZES, curve)
+        goal = "≥ 7 × (n/4), one image"
+        rows.append(paired.row(what, found, *NAMES, unit="s", growth=grows, goal=goal))
+    paired.save("rnn2d", rows)
 
 
 if __name__ == "__main__":

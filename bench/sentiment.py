@@ -25,6 +25,7 @@ from helpers.reviews import imdb
 from . import paired
 
 REVIEWS, EPOCHS, ROUNDS = 96, 2, 1
+SIZES = (12, 24, 48, 96, 192)  # reviews
 LENGTH, BATCH, RATE = 512, 32, 1e-3
 
 Parts = tuple[Tensor, Tensor, Tensor]  # rows to train on, to validate on, to test on
@@ -97,26 +98,34 @@ def seconds(way: Callable[..., float], accuracies: list[float], *arguments) -> f
     return time.process_time() - start
 
 
+def in_proportion(count: int) -> Parts:
+    """The first ``count`` rows in IMDB's proportions."""
+    sizes = [round(0.35 * count), round(0.15 * count)]
+    return torch.arange(count).split([*sizes, count - sum(sizes)])
+
+
 def main() -> None:
-    """Measure both ways in turn, print and record."""
+    """Measure both ways in turn, and ours at several sizes; print and record."""
     torch.set_num_threads(1)
     encoder, pool = load_encoder(), imdb("train", profile="full")
     draw = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(len(pool.texts), generator=draw)[:REVIEWS]
+    chosen = torch.randperm(len(pool.texts), generator=draw)[: max(SIZES)]
     texts, labels = [pool.texts[i] for i in chosen.tolist()], pool.labels[chosen]
-    sizes = [round(0.35 * REVIEWS), round(0.15 * REVIEWS)]
-    parts = torch.arange(REVIEWS).split([*sizes, REVIEWS - sum(sizes)])
-    few = torch.arange(16).split([8, 4, 4])
     ways = {"helpers.sentiment": ours, "the homework's loop": homework}
     reached: dict[str, list[float]] = {name: [] for name in ways}
-    contenders = {}
-    for name, way in ways.items():
-        way(encoder, texts[:16], labels[:16], few, 1)  # what is done once per process
-        given = encoder, texts, labels, parts, EPOCHS
-        contenders[name] = partial(seconds, way, reached[name], *given)
+
+    def given(count: int, epochs: int = EPOCHS) -> tuple:
+        return encoder, texts[:count], labels[:count], in_proportion(count), epochs
+
+    for way in ways.values():
+        way(*given(16, epochs=1))  # what is done once per process
+    contenders = {
+        name: partial(seconds, way, reached[name], *given(REVIEWS)) for name, way in ways.items()
+    }
     found = paired.in_turn(contenders, ROUNDS)
+    growth = paired.grows("reviews", SIZES, [seconds(ours, [], *given(n)) for n in SIZES])
     what = f"raw text to test accuracy, {REVIEWS} reviews, {EPOCHS} epochs, {encoder.source}"
-    row = paired.row(what, found, *ways, unit="s", goal="≥ 10 ×")
+    row = paired.row(what, found, *ways, unit="s", growth=growth, goal="≥ 10 ×")
     bf16 = fast_bf16("cpu")
     paired.save("sentiment", [row], accuracy=reached, data=pool.source, threads=1, bf16=bf16)
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.datasets import analogies, corpus, word_similarity
+from helpers.datasets import Corpus, analogies, corpus, word_similarity
 from helpers.downloads import ROOT
 from helpers.records import commit, versions
 from helpers.word2vec import SkipGram, WordVectors, code_digest
@@ -34,6 +34,7 @@ RUNS = [
     ("helpers.word2vec", 0.025),
     ("gensim", 0.05),
 ]
+SIZES = (1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000)  # characters
 
 
 class Clock:
@@ -102,6 +103,7 @@ def provenance() -> dict[str, str]:
 def main(size: int = 20_000_000, epochs: int = 5, rounds: int = 1, threads: int = 2) -> None:
     """Train in turn on the first ``size`` bytes of the corpus; print and record."""
     text = corpus(profile="full", limit=size)
+    growth = paired.grows("characters", SIZES, [_seconds(text.text[:n]) for n in SIZES])
     length = text.text.count(" ") + 1
     words, counts, ids = text.encode(min_count=5)
     for seed in range(rounds):
@@ -117,10 +119,16 @@ def main(size: int = 20_000_000, epochs: int = 5, rounds: int = 1, threads: int 
             run = {k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()}
             print(json.dumps(run), flush=True)
             add(run | provenance())
-    compare()
+    compare(growth)
 
 
-def compare() -> None:
+def _seconds(text: str) -> float:
+    """How long one pass over a text takes us, on one thread."""
+    words, counts, ids = Corpus(text, "").encode(min_count=5)
+    return ours(words, counts, ids, 0.05, epochs=1, threads=1, seed=0)[1].seconds
+
+
+def compare(growth: str) -> None:
     """Ours at its rate against gensim at its default, over all recorded runs of this code."""
     runs = [run for run in json.loads(RESULTS.read_text()) if run["code"] == code_digest()]
     rates = {
@@ -133,7 +141,8 @@ def compare() -> None:
     }
     rho = {name: mean(run["wordsim353"] for run in chosen) for name, chosen in rates.items()}
     what = "skip-gram, d = 100, WordSim ρ {:.3f} against {:.3f}".format(*rho.values())
-    rows = [paired.row(what, found, *found, unit="words/s", goal="≥ 1 × at equal ρ")]
+    rows = [paired.row(what, found, *found, unit="words/s", growth=growth,
+                       goal="≥ 1 × at equal ρ")]  # fmt: skip
     paired.save("skipgram", rows)
 
 

@@ -18,6 +18,7 @@ from helpers.press.notebook import ROOT
 from . import paired
 
 RUNS = 10
+SIZES = (2, 4, 8, 16, 32)  # runs
 CELLS = [
     'profile = "quick"  # budget [quick | full]\nn = 1  # a number [1..]',
     "import torch\n\nfrom helpers.records import record",
@@ -26,7 +27,7 @@ CELLS = [
 
 
 def main(rounds: int = 1) -> None:
-    """Runs per minute of both, and the seconds that it takes to find that all is done."""
+    """Runs per minute of both, and the seconds that it takes to find that 32 runs are done."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         shutil.copytree(ROOT / "helpers", project / "helpers")
@@ -43,31 +44,32 @@ def main(rounds: int = 1) -> None:
             "papermill in a loop": lambda: _per_minute(project, _loop, fresh=True),
         }
         found = paired.in_turn(contenders, rounds)
-        _sweep(project)
-        again = 60 * RUNS / _per_minute(project, _sweep, fresh=False)
+        curve = [60 * n / _per_minute(project, _sweep, fresh=True, runs=n) for n in SIZES]
+        again = 60 * SIZES[-1] / _per_minute(project, _sweep, fresh=False, runs=SIZES[-1])
+    grows = paired.grows("runs", SIZES, curve)
     rows = [paired.row(f"{RUNS} runs of a trivial notebook", found, *found,
-                       unit="runs/min", goal="≥ 3 ×")]  # fmt: skip
+                       unit="runs/min", growth=grows, goal="≥ 3 ×")]  # fmt: skip
     paired.save("sweep", rows, seconds_to_find_all_done=round(again, 2))
 
 
-def _sweep(project: Path) -> None:
+def _sweep(project: Path, runs: int) -> None:
     command = [sys.executable, "-m", "helpers.cli", "sweep", "trivial.ipynb", "--jobs", "2"]
-    subprocess.run([*command, "-g", f"n=1:{RUNS}"], cwd=project, check=True, capture_output=True)
+    subprocess.run([*command, "-g", f"n=1:{runs}"], cwd=project, check=True, capture_output=True)
 
 
-def _loop(project: Path) -> None:
-    for n in range(1, RUNS + 1):
+def _loop(project: Path, runs: int) -> None:
+    for n in range(1, runs + 1):
         command = [sys.executable, "-m", "papermill", "trivial.ipynb", f"out-{n}.ipynb"]
         subprocess.run([*command, "-p", "n", str(n)], cwd=project, check=True, capture_output=True)
 
 
-def _per_minute(project: Path, way, *, fresh: bool) -> float:
+def _per_minute(project: Path, way, *, fresh: bool, runs: int = RUNS) -> float:
     if fresh:
         for name in ("data", "build"):
             shutil.rmtree(project / name, ignore_errors=True)
     started = time.perf_counter()
-    way(project)
-    return 60 * RUNS / (time.perf_counter() - started)
+    way(project, runs)
+    return 60 * runs / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,15 @@ from . import paired
 
 STEPS, WARM, BATCH = 20, 4, 128
 WIDTH, LAYERS, HEADS = 64, 6, 4
+DEPTHS = (2, 4, 6, 8, 10)  # layers
 
 
-def ours() -> float:
+def ours(layers: int = LAYERS) -> float:
     """Images per second of helpers.vit and helpers.training."""
     data = fashion_mnist("train", profile="full")
     images = training.ImageSet(data.images, data.labels)
     _, dtype = training.choose_device("cpu")
-    model = vit.VisionTransformer(layers=LAYERS, heads=HEADS, width=WIDTH, dtype=dtype)
+    model = vit.VisionTransformer(layers=layers, heads=HEADS, width=WIDTH, dtype=dtype)
     recipe = training.Recipe(epochs=1, batch=BATCH, rule="adamw", shift=0)
     optimizers = training.make_optimizers(model, recipe)
     batches = training.batches(images, recipe, torch.Generator().manual_seed(0))
@@ -116,9 +117,11 @@ def main(rounds: int = 2) -> None:
     names = ["ours", *PEERS]
     found = paired.in_turn({name: lambda name=name: _alone(name) for name in names}, rounds)
     found["ours, two processes"] = [_two_processes() for _ in range(rounds)]
+    curve = [1 / _result(_start("ours", threads=2, layers=depth)) for depth in DEPTHS]
+    grows = paired.grows("layers", DEPTHS, curve)
     what = "training a ViT (width 64, 6 layers)"
     rows = [
-        paired.row(what, found, mine, peer, unit="images/s", goal="≥ 2.5 × the best")
+        paired.row(what, found, mine, peer, unit="images/s", growth=grows, goal="≥ 2.5 × the best")
         for mine in ("ours", "ours, two processes")
         for peer in PEERS
     ]
@@ -145,9 +148,9 @@ def _result(run: subprocess.Popen) -> float:
     return float(printed.split()[-1])
 
 
-def _start(name: str, threads: int) -> subprocess.Popen:
+def _start(name: str, threads: int, layers: int = LAYERS) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "bench.vit", name]
+    command = [sys.executable, "-m", "bench.vit", name, str(layers)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -166,6 +169,6 @@ def _limit(size: int = 1024, tries: int = 10) -> float:
 if __name__ == "__main__":
     if sys.argv[1:]:
         torch.manual_seed(0)
-        print(ours() if sys.argv[1] == "ours" else theirs(PEERS[sys.argv[1]]))
+        print(ours(int(sys.argv[2])) if sys.argv[1] == "ours" else theirs(PEERS[sys.argv[1]]))
     else:
         main()
