@@ -10,7 +10,9 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 
@@ -18,6 +20,9 @@ from ..press.errors import UserError
 from ..press.notebook import ROOT, write_atomically
 from .local import Outcome, Settings
 from .store import Job, Store
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Bundle = dict[str, bytes]  # path below the project's folder to content
 CONNECT_SECONDS = 10  # for a scheduler to answer
@@ -35,23 +40,12 @@ def run_all(
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
     import cloudpickle
-    from distributed import Client, as_completed
+    from distributed import as_completed
 
     from . import remote
 
     cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=JOIN_SECONDS)
-        except TimeoutError:
-            raise UserError(
-                f"the Dask scheduler at {scheduler} has no worker: `dask worker {scheduler}` "
-                "starts one"
-            ) from None
+    with _connected(scheduler) as client:
         bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
         sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
         arguments = [bundle, f"notebooks/{settings.notebook.name}"]
@@ -80,6 +74,26 @@ def run_all(
             if outcome.problem and settings.fail_fast:
                 client.cancel(list(futures))
                 return
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator["Client"]:
+    """A client of a scheduler that has a worker. Raises UserError without either."""
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                f"the Dask scheduler at {scheduler} has no worker: `dask worker {scheduler}` "
+                "starts one"
+            ) from None
+        yield client
 
 
 def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
