@@ -52,7 +52,7 @@ def lab(tmp_path_factory):
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         _wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, folder / "log")
-        yield folder / "notebooks", f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}"
+        yield folder / "notebooks", f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}&reset"
     finally:
         server.terminate()
         server.wait(30)
