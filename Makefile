@@ -106,7 +106,7 @@ test: $(READY) build/.tex ## run the tests
 .PHONY: test-torchtext
 test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
 	@$(BIN)/python tests/torchtext/ours.py build/torchtext
-	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest --noconftest -p no:cacheprovider tests/torchtext/agreement.py
+	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest --noconftest -o addopts= -p no:cacheprovider tests/torchtext/agreement.py
 
 .PHONY: test-browser
 test-browser: $(READY) $(READY).browser ## run the notebooks in a real JupyterLab and browser (needs Chromium)
