@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from helpers import training, vit
 from helpers.datasets import fashion_mnist
+from helpers.devices import choose_device, matrix_limit
 
 from . import paired
 
@@ -28,7 +29,7 @@ def ours(layers: int = LAYERS) -> float:
     """Images per second of helpers.vit and helpers.training."""
     data = fashion_mnist("train", profile="full")
     images = training.ImageSet(data.images, data.labels)
-    _, dtype = training.choose_device("cpu")
+    _, dtype = choose_device("cpu")
     model = vit.VisionTransformer(layers=layers, heads=HEADS, width=WIDTH, dtype=dtype)
     recipe = training.Recipe(epochs=1, batch=BATCH, rule="adamw", shift=0)
     optimizers = training.make_optimizers(model, recipe)
@@ -128,7 +129,7 @@ def main(rounds: int = 2) -> None:
     for r, mine in zip(rows, ["one process"] * 3 + ["two processes of a thread"] * 3, strict=True):
         r["what"] += f", {mine}"
     arithmetic = 3 * vit.product_operations(layers=LAYERS, width=WIDTH)
-    share = max(found["ours, two processes"]) * arithmetic / _limit()
+    share = max(found["ours, two processes"]) * arithmetic / matrix_limit(*choose_device("cpu"))
     paired.save("vit", rows, share_of_matrix_product_limit=round(share, 3))
 
 
@@ -152,18 +153,6 @@ def _start(name: str, threads: int, layers: int = LAYERS) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "bench.vit", name, str(layers)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def _limit(size: int = 1024, tries: int = 10) -> float:
-    """Operations per second in products of large matrices, in the type we train in."""
-    _, dtype = training.choose_device("cpu")
-    a = torch.randn(size, size, dtype=dtype)
-    best = float("inf")
-    for _ in range(tries):
-        started = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from helpers.downloads import (
 )
 
 CORPUS_LIMIT = 1_000_000_000  # bytes that a corpus may hold, unpacked
+REVIEWS_LIMIT = 200_000_000  # bytes that a file of reviews may hold, unpacked; IMDB's hold 33 MB
 
 # Fashion-MNIST: names and MD5s as torchvision.datasets.FashionMNIST has them, from the same
 # mirror and, failing that, from the authors' repository.
@@ -109,16 +110,39 @@ IMDB = {
 def read_reviews(path: Path) -> tuple[list[str], np.ndarray]:
     """Texts and labels, (N,), of a Parquet file with columns ``text`` and ``label``."""
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path, columns=["text", "label"])
+        table = pyarrow.Table.from_batches(_bounded_batches(path))
         return table["text"].to_pylist(), table["label"].to_numpy()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, KeyError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataUnavailable(
             f"{shown(path)} is not a Parquet file of reviews ({reason})"
         ) from None
+
+
+def _bounded_batches(path: Path) -> list:
+    """A Parquet file's record batches, at least one and as many as ``REVIEWS_LIMIT`` allows.
+
+    Pages are counted as the file announces them, and rows as they come: a few bytes of
+    dictionary can stand for any number of long rows.
+    """
+    import pyarrow.parquet
+
+    too_large = DataUnavailable(f"{shown(path)} unpacks to more than {REVIEWS_LIMIT:,} bytes")
+    with pyarrow.parquet.ParquetFile(path) as file:
+        groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > REVIEWS_LIMIT:
+            raise too_large
+        batches, size = [], 0
+        for batch in file.iter_batches(batch_size=500, columns=["text", "label"]):
+            size += batch.nbytes
+            if size > REVIEWS_LIMIT:
+                raise too_large
+            batches.append(batch)
+    if not batches:
+        raise DataUnavailable(f"{shown(path)} holds no review")
+    return batches
 
 
 def reviews_digest(path: Path) -> str | None:
@@ -153,6 +177,8 @@ _LETTERS = string.ascii_lowercase.encode()
 
 def _open_zip(path: Path):
     archive = zipfile.ZipFile(path)
+    if not archive.infolist():
+        raise zipfile.BadZipFile("an archive without a file")
     return archive.open(archive.infolist()[0])
 
 

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
+from helpers.devices import choose_device
+from helpers.muon import Muon
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -68,32 +71,6 @@ class Epoch:
 
 
 PIXEL_MEAN, PIXEL_STD = 0.286, 0.353  # of Fashion-MNIST's training images, black 0 to white 1
-
-
-def choose_device(name: str = "auto") -> tuple[str, torch.dtype]:
-    """The device to compute on, and the dtype in which it multiplies matrices fastest.
-
-    Processors without instructions for bfloat16 emulate it slowly, so they get float32.
-    Raises ValueError if a GPU is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device = 'cuda', but PyTorch finds no GPU: take 'auto' or 'cpu'")
-    device = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has = torch.cpu.get_capabilities()
-        fast = has.get("amx_bf16", False) or has.get("avx512_bf16", False)
-    return device, torch.bfloat16 if fast else torch.float32
-
-
-def describe(device: str, dtype: torch.dtype) -> str:
-    """The device in words, for the stamp: ``cpu, 2 threads, bfloat16``."""
-    kind = str(dtype).removeprefix("torch.")
-    if device == "cuda":
-        return f"{torch.cuda.get_device_name()}, {kind}"
-    threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'s' * (threads > 1)}, {kind}"
 
 
 def split(count: int, held_out: int, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -154,8 +131,8 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     adamw = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=0.0, fused=True)
     if not inner:
         return [adamw]
-    decay = recipe.weight_decay
-    return [adamw, torch.optim.Muon(inner, lr=recipe.matrix_rate, weight_decay=decay)]
+    decay, (_, dtype) = recipe.weight_decay, choose_device(inner[0].device.type)
+    return [adamw, Muon(inner, rate=recipe.matrix_rate, weight_decay=decay, dtype=dtype)]
 
 
 def batches(data: ImageSet, recipe: Recipe, generator: torch.Generator) -> Iterator[ImageSet]:

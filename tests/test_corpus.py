@@ -108,6 +108,14 @@ def test_a_corpus_that_grows_too_large_is_refused(folder, monkeypatch):
         corpus(profile="full")
 
 
+def test_an_archive_without_a_file_is_refused(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "my.text8.zip"
+    zipfile.ZipFile(path, "w").close()
+    with pytest.raises(DataUnavailable, match=f"{path} is broken .an archive without a file"):
+        corpus(profile="full")
+
+
 @pytest.mark.parametrize("content", [b"", b"The cat", b"caf\xc3\xa9", b"a\x00b"])
 def test_other_text_is_refused(folder, content):
     path = put(folder / "text8style.txt", content)

@@ -210,6 +210,41 @@ def test_a_truncated_parquet_file_is_refused(reviews, keep):
         imdb("train", profile="full")
 
 
+def test_a_file_without_the_columns_of_reviews_is_refused(folder):
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"word": ["a"]}), folder / "x.parquet")
+    with pytest.raises(DataUnavailable, match=r"x\.parquet is not a Parquet file of reviews"):
+        catalogue.read_reviews(folder / "x.parquet")
+
+
+def test_a_file_of_no_reviews_is_refused(folder):
+    parquet(folder / "x.parquet", [], [])
+    with pytest.raises(DataUnavailable, match=r"x\.parquet holds no review"):
+        catalogue.read_reviews(folder / "x.parquet")
+    assert catalogue.reviews_digest(folder / "x.parquet") is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"use_dictionary": True}, id="one long row, repeated by reference"),
+        pytest.param(
+            {"use_dictionary": False, "compression": "zstd"}, id="a page of little entropy"
+        ),
+    ],
+)
+def test_a_bomb_of_reviews_is_refused_before_it_is_unpacked(folder, monkeypatch, options):
+    monkeypatch.setattr(catalogue, "REVIEWS_LIMIT", 10_000_000)
+    path = folder / "x.parquet"
+    small = parquet(path, ["a" * 50_000] * 2_000, [0] * 2_000, **options)
+    assert len(small) < 200_000  # and 100 MB unpacked
+    peak = pyarrow.default_memory_pool().max_memory
+    before = peak()
+    with pytest.raises(DataUnavailable, match="unpacks to more than 10,000,000 bytes"):
+        catalogue.read_reviews(path)
+    assert peak() <= max(before, 60_000_000)
+
+
 # Word similarity and analogies.
 
 

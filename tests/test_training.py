@@ -261,26 +261,3 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     model.scores.data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match="epoch 1"):
         training.train(model, data, data, recipe=Recipe(epochs=2, batch=16), seed=0)
-
-
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="finds no GPU"):
-        training.choose_device("cuda")
-    assert training.choose_device("auto") == training.choose_device("cpu")
-
-
-@pytest.mark.parametrize(
-    ("unit", "dtype"),
-    [("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)],
-)
-def test_bfloat16_is_for_processors_that_multiply_in_it(monkeypatch, unit, dtype):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
-    assert training.choose_device("cpu")[1] == dtype
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_stamp_says_what_computes(monkeypatch, threads):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    expected = "cpu, 1 thread, bfloat16" if threads == 1 else "cpu, 2 threads, bfloat16"
-    assert training.describe("cpu", torch.bfloat16) == expected

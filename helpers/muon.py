@@ -1,0 +1,81 @@
+"""Muon (Jordan et al. 2024): steps whose singular values are all about one.
+
+``torch.optim.Muon`` makes the same steps (a test holds them side by side), one matrix after
+the other and always in bfloat16, which processors without instructions for it emulate. Here
+all matrices of one shape are orthogonalised together, in a type that the machine is fast at.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+# An odd polynomial that lifts small singular values steeply; Jordan et al. chose it so that
+# after five rounds those from 0.01 to 1 lie between about 0.7 and 1.2.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(matrices: Tensor, rounds: int = 5) -> Tensor:
+    """Each U diag(s) V^T of ``matrices`` (K, M, N) as about U V^T, by matrix products alone.
+
+    A round maps every singular value s of X to a s + b s³ + c s⁵ (Newton-Schulz iteration),
+    starting from X divided by its Frobenius norm, so that s is at most 1.
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices  # (K, m, n), m <= n: the smaller squares
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(rounds):
+        square = x @ x.mT  # (K, m, m)
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, made orthogonal, for the matrices inside a network.
+
+    A step on a matrix (M, N) is ``rate`` · max(1, M / N)^½ long in every direction; before it,
+    the matrix shrinks by ``rate`` · ``weight_decay`` of itself. Products run in ``dtype``.
+    Raises ValueError if a parameter is no matrix.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        *,
+        rate: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
+    ):
+        options = {"lr": rate, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(matrices, options)
+        self.dtype = dtype
+        if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
+            raise ValueError("Muon steps along matrices: give other parameters to AdamW")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Step along the gradients; parameters without one stay as they are."""
+        for group in self.param_groups:
+            shapes = defaultdict(list)
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    shapes[matrix.shape].append(matrix)
+            for (rows, columns), alike in shapes.items():
+                directions = orthogonalise(self._momenta(alike, group["momentum"]).to(self.dtype))
+                length = group["lr"] * max(1, rows / columns) ** 0.5
+                for weight, direction in zip(alike, directions, strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.sub_(direction, alpha=length)
+
+    def _momenta(self, matrices: list[Tensor], momentum: float) -> Tensor:
+        """Where the running means of the gradients will be a step from now: (K, M, N)."""
+        ahead = []
+        for matrix in matrices:
+            state = self.state[matrix]
+            mean = state.setdefault("mean", torch.zeros_like(matrix))
+            mean.lerp_(matrix.grad, 1 - momentum)
+            ahead.append(matrix.grad.lerp(mean, momentum))
+        return torch.stack(ahead)

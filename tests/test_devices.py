@@ -1,0 +1,35 @@
+"""Which device and type of numbers are chosen, and what the stamp says of them."""
+
+import pytest
+import torch
+
+from helpers.devices import choose_device, describe, matrix_limit
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="finds no GPU"):
+        choose_device("cuda")
+    assert choose_device("auto") == choose_device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("unit", "dtype"),
+    [("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)],
+)
+def test_bfloat16_is_for_processors_that_multiply_in_it(monkeypatch, unit, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
+    assert choose_device("cpu")[1] == dtype
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_stamp_says_what_computes(monkeypatch, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    expected = "cpu, 1 thread, bfloat16" if threads == 1 else "cpu, 2 threads, bfloat16"
+    assert describe("cpu", torch.bfloat16) == expected
+
+
+def test_the_limit_is_that_of_the_fastest_product(monkeypatch):
+    clock = iter([0.0, 2.0, 5.0, 5.5, 9.0, 10.0])  # three products: 2, ½ and 1 second
+    monkeypatch.setattr("helpers.devices.time.perf_counter", lambda: next(clock))
+    assert matrix_limit("cpu", torch.float32, size=10, tries=3) == 2 * 10**3 / 0.5
