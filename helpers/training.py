@@ -9,7 +9,7 @@ long as the number of threads is the same.
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -154,12 +154,18 @@ def predict(model: nn.Module, images: Tensor, *, batch: int = 500) -> Tensor:
 
 
 def train(
-    model: nn.Module, training: ImageSet, validation: ImageSet, *, recipe: Recipe, seed: int
+    model: nn.Module,
+    training: ImageSet,
+    validation: ImageSet,
+    *,
+    recipe: Recipe,
+    seed: int,
+    begin: Callable[[int], None] = lambda number: None,
 ) -> list[Epoch]:
     """Train in place, and end with the weights of the epoch that validated best.
 
-    Raises ValueError for a batch larger than the training set, FloatingPointError when the
-    loss is no longer finite.
+    ``begin`` is called before each epoch with its number, from 1. Raises ValueError for a batch
+    larger than the training set, FloatingPointError when the loss is no longer finite.
     """
     steps = len(training) // recipe.batch
     if not steps:
@@ -174,6 +180,7 @@ def train(
     history: list[Epoch] = []
     with tqdm(total=recipe.epochs * steps, desc="train", unit="batch", mininterval=1) as bar:
         for number in range(1, recipe.epochs + 1):
+            begin(number)
             started, loss = _now(training), 0.0
             for batch in batches(training, recipe, draws):
                 loss += train_step(model, batch, optimizers, recipe.smoothing)

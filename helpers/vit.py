@@ -58,7 +58,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention mixes the tokens, then a two-layer network works on each token by itself."""
+    """Attention mixes the tokens, then a two-layer network works on each token by itself.
+
+    Both begin by adding nothing (Zhang et al. 2019, "Fixup"), so that at first a deep model
+    is as easy to train as a shallow one.
+    """
 
     def __init__(self, *, width: int, heads: int):
         super().__init__()
@@ -66,6 +70,8 @@ class Block(nn.Module):
         self.attention = Attention(width=width, heads=heads)
         self.up = Linear(width, 4 * width, bias=False)
         self.down = Linear(4 * width, width, bias=False)
+        for last in (self.attention.out, self.down):
+            nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -76,8 +82,9 @@ class VisionTransformer(nn.Module):
     """Images (B, 28, 28) to class scores (B, classes), float32.
 
     In training, each batch shows only ``kept`` patches, drawn anew (PatchDropout, Liu et al.
-    2023), which saves time; in evaluation mode all are shown. ``heads`` must divide ``width``;
-    it changes no parameter count. Raises ValueError if sizes do not fit together.
+    2023), which saves time; in evaluation mode all are shown. ``kept`` may be set anew at any
+    time. ``heads`` must divide ``width``; it changes no parameter count. Raises ValueError if
+    sizes do not fit together.
     """
 
     def __init__(

@@ -184,6 +184,22 @@ def test_training_learns_what_can_be_learned(rule):
     assert training.validate(model, bright_or_dark(seed=2))[1] > 0.95
 
 
+def test_what_a_step_looks_at_may_change_from_epoch_to_epoch():
+    model, data, seen = tiny_model(), bright_or_dark(), []
+
+    def begin(number):
+        model.kept = 10 * number
+        seen.append(number)
+
+    first = training.train(
+        model, data, data, recipe=Recipe(epochs=3, batch=16), seed=0, begin=begin
+    )
+    assert seen == [1, 2, 3]
+    assert model.kept == 30
+    second = training.train(tiny_model(), data, data, recipe=Recipe(epochs=3, batch=16), seed=0)
+    assert first[-1].loss != second[-1].loss
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_one_seed_fixes_every_bit(dtype):
     def run(seed):

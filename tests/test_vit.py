@@ -27,10 +27,18 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def stirred(module):
+    """The module with noise added to its parameters, some of which begin as zeros or ones."""
+    for parameter in module.parameters():
+        nn.init.normal_(noise := torch.empty_like(parameter), std=0.2)
+        parameter.data += noise
+    return module
+
+
 def small(**changes):
     """A small model in evaluation mode, and a batch of images for it."""
     options = {"layers": 2, "heads": 3, "width": 24} | changes
-    return vit.VisionTransformer(**options).eval(), torch.randn(5, 28, 28)
+    return stirred(vit.VisionTransformer(**options)).eval(), torch.randn(5, 28, 28)
 
 
 def reference_block(block, width, heads):
@@ -52,9 +60,7 @@ def reference_block(block, width, heads):
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 4])
 def test_a_block_is_pytorchs_pre_norm_encoder_layer(heads):
-    ours = vit.Block(width=24, heads=heads).double()
-    for norm in (ours.norm1, ours.norm2):
-        nn.init.normal_(norm.weight, mean=1.0)
+    ours = stirred(vit.Block(width=24, heads=heads).double())
     theirs = reference_block(ours, 24, heads)
     x = torch.randn(3, 10, 24, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(ours(x), theirs(x))
@@ -62,8 +68,14 @@ def test_a_block_is_pytorchs_pre_norm_encoder_layer(heads):
     torch.testing.assert_close(mine, other)
 
 
+def test_a_block_begins_by_adding_nothing():
+    block, x = vit.Block(width=24, heads=4), torch.randn(3, 10, 24)
+    assert torch.equal(block(x), x)
+    assert not torch.equal(stirred(block)(x), x)
+
+
 def test_attention_is_scaled_dot_product_attention():
-    attention = vit.Attention(width=24, heads=4)
+    attention = stirred(vit.Attention(width=24, heads=4))
     x = torch.randn(3, 10, 24)
     q, k, v = attention.qkv(x).chunk(3, dim=-1)
     q, k, v = (t.unflatten(-1, (4, 6)).transpose(1, 2) for t in (q, k, v))
