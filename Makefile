@@ -113,7 +113,7 @@ test-browser: $(READY) $(READY).browser ## run the notebooks in a real JupyterLa
 	@$(BIN)/python -m pytest -n 0 tests/browser/lab.py
 
 # A budget for a laptop without a GPU; with one, leave the last three out and add -g seed=0,1,2.
-GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=64 -g batch=64
+GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=60 -g batch=64
 
 .PHONY: sweep
 sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what is done is skipped)
