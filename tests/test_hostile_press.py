@@ -207,6 +207,23 @@ def test_what_cannot_be_set_is_refused_with_its_cell(tmp_path, output, message):
     assert "\n" not in str(e.value)
 
 
+def test_a_cell_is_named_by_its_place_in_the_notebook(tmp_path):
+    notebook = executed(shows({"video/mp4": "AAAA"}))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("", metadata={"tags": ["colab"]}))
+    with pytest.raises(UserError, match="cell 2 shows"):
+        render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
+
+
+def test_markdown_that_takes_for_ever_is_refused_with_its_cell(tmp_path, monkeypatch):
+    notebook = executed()
+    sources = ["fine", "[" * 2000, "fine, too"]
+    notebook.cells += [nbformat.v4.new_markdown_cell(source) for source in sources]
+    hurried = lambda pieces, **options: to_latex(pieces, **options | {"seconds": 1})
+    monkeypatch.setattr("helpers.press.render.to_latex", hurried)
+    with pytest.raises(UserError, match="cell 3: pandoc is not done with the Markdown after 1 s"):
+        render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
+
+
 def test_what_can_be_set_is_cut_to_a_page_or_so(tmp_path):
     html = "<table><tr>" + "<td>1</td>" * 10_000 + "</tr></table>"
     latex = rendered(

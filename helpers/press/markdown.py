@@ -17,15 +17,15 @@ _FORMAT = "markdown+tex_math_dollars+tex_math_single_backslash+lists_without_pre
 _FORMAT += "+autolink_bare_uris-citations-example_lists-auto_identifiers-implicit_figures"
 _UNTRUSTED = f"{_FORMAT}-raw_tex-raw_html-raw_attribute-latex_macros-yaml_metadata_block"
 _BOUNDARY = "PRESSxBOUNDARYx"
-_SECONDS = 120  # for pandoc; nested enough, Markdown takes exponential time
 
 
-def to_latex(pieces: list[str], *, trusted: bool = True) -> list[str]:
+def to_latex(pieces: list[str], *, trusted: bool = True, seconds: float = 120) -> list[str]:
     """LaTeX for each piece of Markdown; headings one level down.
 
     Where a piece is not trusted (the output of a run), no LaTeX passes but mathematics that
     ``harmless_math`` lets through, and no picture, which TeX would read from a file. Raises
-    UserError if pandoc can't be run or refuses.
+    UserError if pandoc can't be run, refuses, or is not done after so many ``seconds``: nested
+    enough, Markdown takes exponential time.
     """
     if not pieces:
         return []
@@ -40,15 +40,15 @@ def to_latex(pieces: list[str], *, trusted: bool = True) -> list[str]:
         to += ["--lua-filter", str(files(__package__) / "templates" / "markdown.lua")]
         scope = ["--file-scope", *names]
         if trusted:
-            latex = _run(["--from", _FORMAT, *to, *scope], folder)
+            latex = _run(["--from", _FORMAT, *to, *scope], folder, seconds)
         else:
-            read = _run(["--from", _UNTRUSTED, "--to", "json", *scope], folder)
-            latex = _run(["--from", "json", *to], folder, _disarmed_json(read))
+            read = _run(["--from", _UNTRUSTED, "--to", "json", *scope], folder, seconds)
+            latex = _run(["--from", "json", *to], folder, seconds, _disarmed_json(read))
     parts = re.split(rf"\s*{_BOUNDARY}\d+\s*", latex)
     return [part.strip() for part in parts[: len(pieces)]]
 
 
-def _run(arguments: list[str], folder: str, content: str = "") -> str:
+def _run(arguments: list[str], folder: str, seconds: float, content: str = "") -> str:
     """What pandoc prints, run in ``folder`` on the files named in ``arguments``, or ``content``."""
     command = [pandoc(), *arguments]
     try:
@@ -58,10 +58,10 @@ def _run(arguments: list[str], folder: str, content: str = "") -> str:
             capture_output=True,
             encoding="utf-8",  # pandoc's, whatever the locale
             input=content,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"pandoc is not done with the Markdown after {_SECONDS} s") from None
+        raise UserError(f"pandoc is not done with the Markdown after {seconds:g} s") from None
     if run.returncode:
         lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
         raise UserError(f"pandoc refuses the Markdown: {lines[-1]}")

@@ -53,6 +53,8 @@ def render(executed: Path, target: Path) -> None:
     Raises UserError for an output that can be set neither as it is nor as text.
     """
     notebook = read_notebook(executed)
+    for number, cell in enumerate(notebook.cells, 1):
+        cell.metadata.number = number  # by which an error names it
     notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
     pictures = target.with_suffix("")
     shutil.rmtree(pictures, ignore_errors=True)
@@ -72,9 +74,23 @@ class Prose(Preprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
         sources = [without_badge(cell.source) for cell in cells]
-        for cell, latex in zip(cells, to_latex(sources), strict=True):
+        try:
+            found = to_latex(sources)
+        except UserError:
+            _name_culprit(cells)
+            raise
+        for cell, latex in zip(cells, found, strict=True):
             cell.metadata.latex = latex
         return nb, resources
+
+
+def _name_culprit(cells: list[NotebookNode]) -> None:
+    """Raise the UserError of the first cell whose Markdown pandoc can't turn to LaTeX by itself."""
+    for cell in cells:
+        try:
+            to_latex([cell.source], seconds=10)
+        except UserError as error:
+            raise UserError(f"cell {cell.metadata.number}: {error}") from None
 
 
 class Code(Preprocessor):
@@ -99,7 +115,7 @@ class Outputs(Preprocessor):
 
     def preprocess_cell(self, cell, resources, index):
         if cell.cell_type == "code":
-            self.cell = f"cell {index + 1}"
+            self.cell = f"cell {cell.metadata.number}"
             cell.metadata.shown = [self._output(output) for output in _joined(cell.outputs)]
         return cell, resources
 
