@@ -11,7 +11,8 @@ def licence(package: Distribution) -> str:
     known = [c for c in stated.get_all("Classifier", []) if c.startswith("License ::")]
     if known:
         return ", ".join(line.rpartition(" :: ")[2] for line in known)
-    return (stated.get("License") or "not stated").strip().splitlines()[0][:80]
+    text = (stated.get("License") or "").strip() or "not stated"
+    return text.splitlines()[0][:80]
 
 
 if __name__ == "__main__":
