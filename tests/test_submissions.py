@@ -70,7 +70,7 @@ def pdf(*fonts, figure=None, pages=4):
     writer.add_metadata({"/Title": "Corpus"})
     writer.root_object[NameObject("/Lang")] = TextStringObject("en-US")
     if pages:
-        writer.add_outline_item("First", page_number=0)
+        writer.add_outline_item(title="First", page_number=0)
     return writer
 
 
