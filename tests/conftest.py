@@ -3,13 +3,44 @@
 import os
 import subprocess
 import sys
+import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("homework", deadline=None)  # a busy machine is not a failed test
 settings.load_profile("homework")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models in tests are tiny, tests run side by side, and notebooks change the number."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path) -> Path:
+    """An empty DATA_DIR, and no network."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def no_stand_in():
+    """Any warning is an error, such as that of a stand-in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """CNNs and RNNs on images: the networks, their probes, and proofs that break when they should."""
 
-import json
 import re
-import types
 from pathlib import Path
 
 import pytest
@@ -10,25 +8,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import Proofs
 
 from helpers import datasets
 from helpers import image_models as im
 from helpers.image_models import ConvNet, RowRNN
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOK = ROOT / "notebooks" / "cnn_vs_rnn.ipynb"
 ANSWER = ROOT / "solutions_latex" / "answers" / "cnn_vs_rnn.tex"
 
 few = settings(deadline=None, max_examples=20, derandomize=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The networks are small; and the notebook sets the number of threads, so put it back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seen_by(network, row, column):
@@ -229,55 +218,12 @@ def random_images(split, profile, limit):
     return datasets.Images(images, labels, tuple("0123456789"), "noise")
 
 
-class Proofs:
-    """The code cells of the notebook, with the state before each of them."""
-
-    def __init__(self):
-        cells = json.loads(NOTEBOOK.read_text())["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        self.cells = [source for source in sources if "plt.subplots" not in source]
-        self.before, self.records, state, self.claims = [], {}, {}, {}
-        for cell in self.cells:
-            self.before.append(dict(state))
-            self.claims |= self.run(cell, state)
-            if len(self.before) == 1:
-                state |= {"train_images": 1000, "test_images": 300, "pairs": 300}
-
-    def run(self, cell, state):
-        """Run one cell in the state; return what it claims."""
-        claims = {}
-        state["claim"] = lambda name, holds, evidence: claims.update({name: bool(holds)})
-        state["record"] = lambda name, value, text=None: self.records.update({name: value})
-        code = re.sub(r"import claim, record, stamp", "import stamp", cell)
-        exec(compile(code, str(NOTEBOOK), "exec"), state)
-        return claims
-
-    def holds(self, name, old, new):
-        """Whether the claim holds once ``old`` is changed to ``new``."""
-        (last,) = (i for i, cell in enumerate(self.cells) if f'"{name}"' in cell)
-        where = [i for i, cell in enumerate(self.cells) if old in cell]
-        helper = Path(im.__file__).read_text()
-        if where:
-            (first,), state = where, dict(self.before[where[0]])
-        else:
-            assert helper.count(old) == 1
-            first, module = last, types.ModuleType("mutant")
-            exec(helper.replace(old, new), module.__dict__)
-            while "im." not in self.cells[first]:
-                first -= 1
-            state = self.before[first] | {"im": module}
-        claims = {}
-        for cell in self.cells[first : last + 1]:
-            claims |= self.run(cell.replace(old, new), state)
-        return claims[name]
-
-
 @pytest.fixture(scope="module")
 def proofs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "fashion_mnist", random_images)
         patch.setattr(im, "fit", lambda model, *data, **settings: model.eval())
-        yield Proofs()
+        yield Proofs("cnn_vs_rnn", im)
 
 
 def test_every_claim_of_the_answer_is_proved_and_every_number_recorded(proofs):

@@ -1,36 +1,25 @@
 """Self-attention that copies: closed forms, bounds, and proofs that break when they should."""
 
 import itertools
-import json
 import math
 import re
-import types
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import Proofs
 from torch.nn.functional import scaled_dot_product_attention
 
 from helpers import copying
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOK = ROOT / "notebooks" / "attention_copying.ipynb"
 ANSWER = ROOT / "solutions_latex" / "answers" / "attention_copying.tex"
 
 few = settings(deadline=None, max_examples=40, derandomize=True)
 norms = st.floats(0, 12).map(lambda beta: torch.tensor(beta, dtype=torch.float64))
 seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The matrices are tiny; and the notebook sets the number of threads, so put it back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def attend(queries, tokens):
@@ -109,48 +98,9 @@ def test_dependent_tokens_have_no_routing_query():
 # purpose, by one change in the notebook or in the helpers, and its claim must no longer hold.
 
 
-class Proofs:
-    """The code cells of the notebook, with the state before each of them."""
-
-    def __init__(self):
-        cells = json.loads(NOTEBOOK.read_text())["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        self.cells = [source for source in sources if "plt.subplots" not in source]
-        self.before, state, self.claims = [], {}, {}
-        for cell in self.cells:
-            self.before.append(dict(state))
-            self.claims |= self.run(cell, state)
-            if "profile" in state and len(self.before) == 1:
-                state |= {"steps": 1000, "draws": 600}
-
-    def run(self, cell, state):
-        """Run one cell in the state; return what it claims."""
-        claims = {}
-        state["claim"] = lambda name, holds, evidence: claims.update({name: bool(holds)})
-        code = cell.replace("from helpers.records import claim, ", "from helpers.records import ")
-        exec(compile(code, str(NOTEBOOK), "exec"), state)
-        return claims
-
-    def holds(self, name, old, new):
-        """Whether the claim holds once ``old`` is changed to ``new``."""
-        (last,) = (i for i, cell in enumerate(self.cells) if f'"{name}"' in cell)
-        helper = Path(copying.__file__).read_text()
-        where = [i for i, cell in enumerate(self.cells) if old in cell]
-        if helper.count(old) == 1 and not where:
-            first, module = last, types.ModuleType("mutant")
-            exec(helper.replace(old, new), module.__dict__)
-            state = self.before[last] | {"copying": module}
-        else:
-            (first,), state = where, dict(self.before[where[0]])
-        claims = {}
-        for cell in self.cells[first : last + 1]:
-            claims |= self.run(cell.replace(old, new), state)
-        return claims[name]
-
-
 @pytest.fixture(scope="module")
 def proofs():
-    return Proofs()
+    return Proofs("attention_copying", copying)
 
 
 def test_every_claim_of_the_answer_is_proved(proofs):

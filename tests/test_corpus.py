@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import lzma
-import warnings
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -17,20 +16,7 @@ from helpers import catalogue
 from helpers.datasets import Corpus, corpus
 from helpers.downloads import DataUnavailable
 
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path) -> Path:
-    """An empty DATA_DIR, and no network."""
-    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def no_stand_in():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -6,7 +6,6 @@ import hashlib
 import re
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,20 +27,7 @@ from helpers.datasets import (
     word_similarity,
 )
 
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path) -> Path:
-    """An empty DATA_DIR, and no network."""
-    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def no_stand_in():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import types
 from itertools import product
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import Proofs
 
 from helpers import rnn2d
 from helpers.rnn2d import ConvNet, RNN2d, count_by_scalars, sensitivity
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "rnn2d_parameters.ipynb"
 ANSWER = ROOT / "solutions_latex" / "answers" / "rnn2d_parameters.tex"
 RESULTS = ROOT / "data" / "results" / "rnn2d_parameters"
 
@@ -26,15 +25,6 @@ few = settings(deadline=None, max_examples=15, derandomize=True)
 small = st.integers(1, 5)
 seeds = st.integers(0, 2**31)
 borders = st.sampled_from(rnn2d.BORDERS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The matrices are tiny; and the notebook sets the number of threads, so put it back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def by_the_equation(net, image):
@@ -166,59 +156,9 @@ def test_a_convnet_has_a_layer():
 # proof is broken on purpose, by one change in the notebook or in the module.
 
 
-class Proofs:
-    """The code cells of the notebook, their sections, and the state before each cell."""
-
-    def __init__(self):
-        self.cells, self.sections, self.before, self.claims = [], [], [], {}
-        self.state, section = {}, 0
-        for cell in json.loads(NOTEBOOK.read_text())["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "markdown":
-                section += "\n## " in f"\n{source}"
-            elif "plt.subplots" not in source and "= fashion_mnist(" not in source:
-                self.cells.append(source)
-                self.sections.append(section)
-        (self.training,) = (i for i, cell in enumerate(self.cells) if "results = []" in cell)
-        for cell in self.cells[: self.training]:
-            self.before.append(dict(self.state))
-            self.claims |= self.run(cell, self.state)
-
-    def run(self, cell, state):
-        """Run one cell in the state, quietly; return what it claims."""
-        claims = {}
-        quiet = dict.fromkeys(("show", "show_source", "stamp", "record"), lambda *a, **k: None)
-        claim = lambda name, holds, evidence: claims.update({name: bool(holds)})
-        cell = re.sub(r"^from helpers\.(plotting|records) import .*$", "", cell, flags=re.M)
-        colours = dict.fromkeys(("BLUE", "ORANGE"), "k") | {"TEXT_WIDTH": 6.5}
-        state |= quiet | colours | {"claim": claim, "use_style": lambda: None}
-        exec(compile(cell, str(NOTEBOOK), "exec"), state)
-        return claims
-
-    def holds(self, name, old, new):
-        """Whether the claim holds once ``old`` is changed to ``new``."""
-        (last,) = (i for i, cell in enumerate(self.cells) if f'"{name}"' in cell)
-        where = [i for i, cell in enumerate(self.cells) if old in cell]
-        source = Path(rnn2d.__file__).read_text()
-        if where:
-            (first,), changed = where, {}
-            assert self.cells[first].count(old) == 1
-        else:
-            assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in the module"
-            first = self.sections.index(self.sections[last])
-            changed = {"rnn2d": types.ModuleType("mutant")}
-            exec(source.replace(old, new), changed["rnn2d"].__dict__)
-            for key in ("RNN2d", "ConvNet", "count_by_scalars", "sensitivity"):
-                changed[key] = getattr(changed["rnn2d"], key)
-        state, claims = self.before[first] | changed, {}
-        for cell in self.cells[first : last + 1]:
-            claims |= self.run(cell.replace(old, new), state)
-        return claims[name]
-
-
 @pytest.fixture(scope="module")
 def proofs():
-    return Proofs()
+    return Proofs("rnn2d_parameters", rnn2d, without=("= fashion_mnist(",), until="results = []")
 
 
 MUTATIONS = [
@@ -270,7 +210,7 @@ def trained(proofs, **shares):
         for pixels, last in runs
     ]
     state, claims = proofs.state | {"results": pd.DataFrame(rows)}, {}
-    for cell in proofs.cells[proofs.training + 1 :]:
+    for cell in proofs.cells[proofs.stop + 1 :]:
         if "def runs_of" in cell or "rnn2d/context-task" in cell:
             claims |= proofs.run(cell, state)
     return claims
@@ -315,7 +255,7 @@ def deeper(proofs, run):
         metrics |= {f"rnn2d/{task}-{slug}-{key}": value for slug, value in values.items()}
     kept = [{"parameters": {"depths": [2, 4, 6]}, "metrics": metrics}]
     state, claims = proofs.state | {"kept": kept, "metrics": {}, "spelled": str}, {}
-    for cell in proofs.cells[proofs.training + 1 :]:
+    for cell in proofs.cells[proofs.stop + 1 :]:
         if "def figures" in cell or "rnn2d/deeper-convnets" in cell:
             claims |= proofs.run(cell, state)
     return claims["rnn2d/deeper-convnets"]

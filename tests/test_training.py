@@ -14,15 +14,6 @@ from helpers.training import Epoch, ImageSet, Recipe
 few = settings(deadline=None, max_examples=25, derandomize=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The models are tiny; and tests may run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 

@@ -18,15 +18,6 @@ def seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The models are tiny; and tests may run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def stirred(module):
     """The module with noise added to its parameters, some of which begin as zeros or ones."""
     for parameter in module.parameters():
