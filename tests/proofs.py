@@ -28,7 +28,7 @@ class Proofs:
             source = "".join(cell["source"])
             if cell["cell_type"] == "markdown":
                 section += "\n## " in f"\n{source}"
-            elif not any(part in source for part in ("plt.subplots", *without)):
+            elif not any(part in source for part in without):
                 self.cells.append(source)
                 self.sections.append(section)
         self.stop = len(self.cells)

@@ -1,6 +1,7 @@
 """The recurrence against its closed form, SymPy, torch.nn.RNN and exact integers."""
 
 import math
+import re
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,9 @@ import sympy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import ROOT, Proofs
 
+from helpers import recurrence
 from helpers.recurrence import (
     LinearRNN,
     compare_positions,
@@ -181,3 +184,48 @@ def test_graph_shows_every_weight():
     assert words.count("7") == 1
     for part in ("$h_0$ = 13", "$b_h$ = 5", "$b_y$ = 11", "$x_3$"):
         assert part in shown
+
+
+# The notebook's proofs, each broken by one change in the notebook or in the helpers.
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    return Proofs("rnn_recurrence", recurrence, without=("gallery = {", "gain, dash in"))
+
+
+def test_every_claim_of_the_answer_is_proved(proofs):
+    text = (ROOT / "solutions_latex/answers/rnn_recurrence.tex").read_text(encoding="utf-8")
+    assert set(re.findall(r"\\verified\{([^}]*)\}", text)) <= set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims
+
+
+MUTATIONS = [
+    ("closed-form", "driven + self.w_h**T * self.h_0", "driven + self.h_0"),
+    ("closed-form", "w * term(T, t) - term(T + 1, t)", "term(T, t) - term(T + 1, t)"),
+    ("even-length", "even - odd if", "odd - even if"),
+    ("even-length", "rnn.w_h * torch.outer(signs, signs)", "torch.outer(signs, signs)"),
+    ("tie", "0.5 * (difference == 0)", "0.0 * (difference == 0)"),
+    ("tie", "xs[-1] + by]", "xs[-1] + 0 * by]"),
+    ("length-1000", "odd, even = sum(", "even, odd = sum("),
+    ("odd-length", "homework.readout(homework.states(batch)[-1]),", "0 * batch[0],"),
+    ("odd-length", "torch.zeros(1, trials", "torch.ones(1, trials"),
+    ("saturation-one", "(24, 24 * log2,", "(24, 25 * log2,"),
+    ("saturation-one", "== value:\n            high", "!= value:\n            high"),
+    ("saturation-zero", "128 * log2),\n    torch.float64", "127 * log2),\n    torch.float64"),
+    ("float32-exact", "[N, -1, 0, N]", "[N, -2, 0, N]"),
+    ("float32-exact", "N // 64 + torch", "N // 16 + torch"),
+    ("gradient", "self.w_h * h +", "0.999 * self.w_h * h +"),
+    ("output-gradient", "[7] * 999 + [8]", "[7] * 1000"),
+    ("horner", "LinearRNN(w_h=10).states(number)", "LinearRNN(w_h=9).states(number)"),
+    ("horner", "self.w_x * x + self.w_h", "self.w_x * x - self.w_h"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), MUTATIONS)
+def test_a_broken_proof_fails(proofs, name, old, new):
+    assert not proofs.holds(f"rnn/{name}", old, new)
+
+
+def test_each_claim_has_a_mutation(proofs):
+    assert {f"rnn/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
