@@ -34,10 +34,13 @@ class Proofs:
         self.stop = len(self.cells)
         if until:
             (self.stop,) = (i for i, cell in enumerate(self.cells) if until in cell)
-        self.before, self.state, self.claims, self.records = [], {}, {}, {}
-        for cell in self.cells[: self.stop]:
+        self.before, self.state, self.records = [], {}, {}
+        self.claims, self.place = {}, {}  # of each claim: whether it holds, and in which cell
+        for number, cell in enumerate(self.cells[: self.stop]):
             self.before.append(dict(self.state))
-            self.claims |= self.run(cell, self.state)
+            claims = self.run(cell, self.state)
+            self.claims |= claims
+            self.place |= dict.fromkeys(claims, number)
 
     def run(self, cell: str, state: dict) -> dict[str, bool]:
         """Run one cell in the state; return what it claims."""
@@ -51,7 +54,7 @@ class Proofs:
 
     def holds(self, name: str, old: str, new: str) -> bool:
         """Whether the claim holds once ``old`` is changed to ``new``, in the one place it has."""
-        (last,) = (i for i, cell in enumerate(self.cells) if f'"{name}"' in cell)
+        last = self.place[name]
         where = [i for i, cell in enumerate(self.cells) if old in cell]
         if where:
             (first,) = where
