@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import Proofs
 from torch import nn
 
 from helpers import sentiment
@@ -215,3 +216,36 @@ def test_heads_survive_a_file(tmp_path):
     (tmp_path / "half").write_bytes(b"half of a file")
     with pytest.raises(ValueError, match="does not hold this head's weights"):
         load_head(other, tmp_path / "half")
+
+
+# The notebook's proofs, up to the training, each broken by one change.
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    return Proofs("sentiment_transformer", sentiment, without=(), until="folds = layer_probe(")
+
+
+def test_every_claim_holds_before_anything_is_trained(proofs):
+    assert all(proofs.claims.values()), proofs.claims
+
+
+MUTATIONS = [
+    ("vocabulary", "vocabulary = encoder.tokenizer.vocab_size", "vocabulary = 30_521"),
+    ("split", "VALIDATION_SHARE = 0.3", "VALIDATION_SHARE = 0.4"),
+    ("split", "return order[held_out:]", "return order[held_out - 1 :]"),
+    ("labels", '("negative", "positive")', '("positive", "negative")'),
+    ("parameters", "self.output = nn.Linear(2 * hidden, 1)", "self.output = nn.Linear(hidden, 1)"),
+    ("parameters", "encoder.requires_grad_(not frozen)", "encoder.requires_grad_(frozen)"),
+    ("packed", "back(reverse_rows(x, lengths))", "back(x.flip(1))"),
+    ("packed", "forth[rows, lengths - 1]", "forth[:, -1]"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), MUTATIONS)
+def test_a_broken_proof_fails(proofs, name, old, new):
+    assert not proofs.holds(f"sentiment/{name}", old, new)
+
+
+def test_each_claim_has_a_mutation(proofs):
+    assert {f"sentiment/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proofs import Proofs
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
@@ -177,3 +178,34 @@ def test_patches_shown_in_training_keep_their_positions():
 def test_sizes_that_do_not_fit_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         small(**sizes)
+
+
+# The notebook's proofs, up to the training, each broken by one change in the helpers.
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    return Proofs("vit_training", vit, without=(), until="history = training.train(")
+
+
+def test_every_claim_holds_before_anything_is_trained(proofs):
+    assert all(proofs.claims.values()), proofs.claims
+
+
+MUTATIONS = [
+    ("tokens", "n, p).transpose(2, 3)", "n, p)"),
+    ("against-reference", "D**-0.5", "D**-0.4"),
+    ("against-reference", "self.up(self.norm2(x))", "self.up(x)"),
+    ("heads-keep-parameters", "block = 12 * width**2 + 2 * width", "block = 12 * width**2"),
+    ("heads-keep-parameters", "N * width**2 + 2 * N**2 * width", "N * width**2 + N**2 * width"),
+    ("positions-needed", "self.embed(patches) + positions", "self.embed(patches) + 0 * positions"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), MUTATIONS)
+def test_a_broken_proof_fails(proofs, name, old, new):
+    assert not proofs.holds(f"vit/{name}", old, new)
+
+
+def test_each_claim_has_a_mutation(proofs):
+    assert {f"vit/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
