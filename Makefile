@@ -110,7 +110,7 @@ test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchte
 
 .PHONY: test-browser
 test-browser: $(READY) $(READY).browser ## run the notebooks in a real JupyterLab and browser (needs Chromium)
-	@$(BIN)/python -m pytest -n 0 tests/browser/lab.py
+	@$(BIN)/python -m pytest -n 2 --dist load tests/browser/lab.py
 
 # A budget for a laptop without a GPU; with one, leave the last three out and add -g seed=0,1,2.
 GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=60 -g batch=64

@@ -47,6 +47,7 @@ def lab(tmp_path_factory):
     own = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
     own |= {"JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "ipython"}
     environment = os.environ | {name: str(folder / path) for name, path in own.items()}
+    environment["OMP_NUM_THREADS"] = "1"  # two notebooks run side by side
     environment["DATA_DIR"] = str(Path(os.environ.get("DATA_DIR", ROOT / "data/cache")).absolute())
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
