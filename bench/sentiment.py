@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers import sentiment
+from helpers.devices import choose_device
 from helpers.encoder import Encoder, load_encoder
-from helpers.features import fast_bf16, frozen_features, tokenise
+from helpers.features import frozen_features, tokenise
 from helpers.reviews import imdb
 
 from . import paired
@@ -77,7 +78,7 @@ def _accuracy(model: nn.Module, tokens, labels: Tensor, rows: Tensor) -> float:
 
 def ours(encoder: Encoder, texts: list[str], labels: Tensor, parts: Parts, epochs: int):
     """Test accuracy after so many epochs over features that are computed once."""
-    bf16 = fast_bf16("cpu")
+    bf16 = choose_device("cpu")[1] == torch.bfloat16
     tokens = tokenise(texts, encoder.tokenizer, length=LENGTH)
     training, validation, test = parts
     head = sentiment.GRUHead(width=encoder.model.config.hidden_size)
@@ -126,7 +127,7 @@ def main() -> None:
     growth = paired.grows("reviews", SIZES, [seconds(ours, [], *given(n)) for n in SIZES])
     what = f"raw text to test accuracy, {REVIEWS} reviews, {EPOCHS} epochs, {encoder.source}"
     row = paired.row(what, found, *ways, unit="s", growth=growth, goal="≥ 10 ×")
-    bf16 = fast_bf16("cpu")
+    bf16 = choose_device("cpu")[1] == torch.bfloat16
     paired.save("sentiment", [row], accuracy=reached, data=pool.source, threads=1, bf16=bf16)
 
 

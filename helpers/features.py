@@ -212,14 +212,6 @@ def first_layers(model: "BertModel", count: int) -> "BertModel":
     return part.to(model.device).eval()
 
 
-def fast_bf16(device: str) -> bool:
-    """Whether a device multiplies matrices in bfloat16 faster than in float32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
 def digest_of(model: "BertModel") -> str:
     """SHA-256 of a model's weights, with their names."""
     digest = hashlib.sha256()

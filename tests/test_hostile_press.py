@@ -15,7 +15,7 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.press.errors import UserError
 from helpers.press.execute import _cut
-from helpers.press.markdown import harmless_math, to_latex
+from helpers.press.markdown import harmless_math, pandoc, to_latex
 from helpers.press.notebook import ROOT, read_notebook, write_notebook
 from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
@@ -221,6 +221,18 @@ def test_markdown_that_takes_for_ever_is_refused_with_its_cell(tmp_path, monkeyp
     hurried = lambda pieces, **options: to_latex(pieces, **options | {"seconds": 1})
     monkeypatch.setattr("helpers.press.render.to_latex", hurried)
     with pytest.raises(UserError, match="cell 3: pandoc is not done with the Markdown after 1 s"):
+        render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
+
+
+def test_a_missing_pandoc_is_no_cells_fault(tmp_path, monkeypatch):
+    def missing():
+        raise OSError
+
+    notebook = executed()
+    notebook.cells.append(nbformat.v4.new_markdown_cell("fine"))
+    pandoc.cache_clear()
+    monkeypatch.setattr("helpers.press.markdown.pypandoc.get_pandoc_path", missing)
+    with pytest.raises(UserError, match=r"^pandoc is missing"):
         render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
 
 

@@ -22,7 +22,7 @@ from .. import mime
 from .colab import without_badge
 from .errors import UserError
 from .evidence import checked
-from .markdown import harmless_math, to_latex
+from .markdown import harmless_math, pandoc, to_latex
 from .notebook import is_colab, read_notebook, write_atomically
 from .tables import html_tables
 from .text import escape, plain, prose
@@ -74,21 +74,22 @@ class Prose(Preprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
         sources = [without_badge(cell.source) for cell in cells]
+        pandoc()  # that it is missing is no cell's fault
         try:
             found = to_latex(sources)
         except UserError:
-            _name_culprit(cells)
+            _name_culprit(cells, sources)
             raise
         for cell, latex in zip(cells, found, strict=True):
             cell.metadata.latex = latex
         return nb, resources
 
 
-def _name_culprit(cells: list[NotebookNode]) -> None:
+def _name_culprit(cells: list[NotebookNode], sources: list[str]) -> None:
     """Raise the UserError of the first cell whose Markdown pandoc can't turn to LaTeX by itself."""
-    for cell in cells:
+    for cell, source in zip(cells, sources, strict=True):
         try:
-            to_latex([cell.source], seconds=10)
+            to_latex([source], seconds=10)
         except UserError as error:
             raise UserError(f"cell {cell.metadata.number}: {error}") from None
 
