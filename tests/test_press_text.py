@@ -91,6 +91,24 @@ def test_wide_and_long_tables_are_split_with_their_labels():
     assert sum(part.count("column ") for part in parts) == 80  # each title twice: two lengths
 
 
+def test_titles_of_a_wide_table_are_broken_before_its_columns_are_parted():
+    titles = ["network", *(f"{task}: {key}" for task in ("context", "texture") for key in "abcd")]
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    row = "<tr><td>convnet, 2 layers</td>" + "<td>12.3</td>" * 8 + "</tr>"
+    (table,) = html_tables(f"<table><tr>{head}</tr>{row}</table>")
+    assert [line.split(" & ")[:3] for line in table.splitlines()[1:3]] == [
+        ["", "context:", "context:"],
+        ["network", "a", "b"],
+    ]
+    assert table.count("convnet, 2 layers" + " & 12.3" * 8) == 1
+
+
+def test_each_part_of_a_wide_table_begins_with_its_first_column():
+    row = "<tr><td>label</td>" + f"<td>{'x' * 50}</td>" * 4 + "</tr>"
+    (table,) = html_tables(f"<table>{row}{row}</table>")
+    assert [part.count("label &") for part in table.split("\n\n")] == [2, 2, 2, 2]
+
+
 def test_html_without_a_table_is_no_table():
     assert html_tables("<b>bold</b>") == []
     assert html_tables("") == []

@@ -1,7 +1,9 @@
 """HTML tables, as pandas and others display them, as LaTeX tables that fit the page."""
 
 import re
+import textwrap
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from bs4 import BeautifulSoup, Tag
 
@@ -70,7 +72,12 @@ def read_table(element: Tag) -> Table | None:
 
 
 def latex_table(table: Table) -> str:
-    """``table`` as one or several booktabs tables, none wider or longer than the page."""
+    """``table`` as one or several booktabs tables, none wider or longer than the page.
+
+    Where it is too wide, its titles are broken between words before its columns are parted.
+    """
+    if sum(_widths(table)) > MAX_WIDTH and table.head == 1:
+        table = _break_titles(table)
     parts = []
     for columns in _column_blocks(table):
         for start in range(0, max(1, len(table.body)), MAX_ROWS):
@@ -79,15 +86,31 @@ def latex_table(table: Table) -> str:
     return "\n\n".join(parts)
 
 
+def _widths(table: Table) -> list[int]:
+    """Characters that each column takes, and the space beside it."""
+    return [max(map(len, column)) + 2 for column in zip(*table.rows, strict=True)]
+
+
+def _break_titles(table: Table) -> Table:
+    """The same table, each title over as many rows as it takes to be no wider than its column."""
+    broken = []
+    for title, *cells in zip(*table.rows, strict=True):
+        width = max(map(len, (*cells, *title.split(), " ")))
+        broken.append(textwrap.wrap(title, width, break_on_hyphens=False)[::-1])
+    rows = [list(row) for row in zip_longest(*broken, fillvalue="")][::-1]  # they end level
+    return Table(rows + table.body, len(rows), table.labels)
+
+
 def _column_blocks(table: Table) -> list[list[int]]:
-    """Columns that fit side by side; the row labels are repeated in each block."""
-    widths = [max(len(row[c]) for row in table.rows) + 2 for c in range(len(table.rows[0]))]
-    labels = list(range(table.labels))
-    blocks, room = [list(labels)], MAX_WIDTH - sum(widths[: table.labels])
-    for column in range(table.labels, len(widths)):
+    """Columns that fit side by side; the labels, or else the first column, are in each block."""
+    widths = _widths(table)
+    labels = list(range(table.labels or int(sum(widths) > MAX_WIDTH)))
+    full = MAX_WIDTH - sum(widths[: len(labels)])
+    blocks, room = [list(labels)], full
+    for column in range(len(labels), len(widths)):
         if widths[column] > room and len(blocks[-1]) > len(labels):
             blocks.append(list(labels))
-            room = MAX_WIDTH - sum(widths[: table.labels])
+            room = full
         blocks[-1].append(column)
         room -= widths[column]
     return blocks
