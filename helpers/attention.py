@@ -18,7 +18,7 @@ FeatureMap = Callable[[Tensor], Tensor]
 def softmax_attention(
     q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """softmax(scale · QKᵀ) V, row by row: 4T²d operations, T² numbers in memory.
+    """softmax(scale · QKᵀ) V, row by row: 4T²d operations, 2T² numbers in memory.
 
     ``scale`` is 1/√d by default (Vaswani et al. 2017, eq. 1). ``mask`` (T, S) is True where a
     query may look. Keys and values may be S ≠ T in number: k (..., S, d), v (..., S, d_v).
@@ -100,7 +100,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap = elu_plus
 def causal_linear_attention(
     q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap = elu_plus_one, block: int = 64
 ) -> Tensor:
-    """Linear attention where position i sees positions 1 … i only: O(Tm(d_v + b)).
+    """Linear attention where position i sees positions 1 … i only: O(T(md_v + mb + bd_v)).
 
     The prefix sums S_i = S_{i−1} + φ(k_i)v_iᵀ are kept once per block of b positions; inside
     a block, the small b×b product is masked (Hua et al. 2022, "Transformer Quality in Linear
