@@ -13,8 +13,11 @@ TIMEOUT ?= $(if $(filter full,$(PROFILE)),36000,600)
 LIMIT   ?= 100
 PYTHON  ?= python3
 
-ifeq ($(filter undefine,$(.FEATURES)),)
+ifneq (4.2,$(firstword $(sort 4.2 $(MAKE_VERSION))))
   $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
+endif
+ifeq ($(filter quick full,$(PROFILE)),)
+  $(error PROFILE is quick or full, not '$(PROFILE)')
 endif
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -60,6 +63,9 @@ unexport PYTHONDONTWRITEBYTECODE
 remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
 
+# The data sets' files that are there, as a checksum of their names. Numbers from a stand-in follow it.
+AT_HAND = $(shell cd "$${DATA_DIR:-data/cache}" && find -L . -maxdepth 3 -type f ! -name '.*' ! -path './features/*' ! -path './checkpoints/*' | LC_ALL=C sort | cksum)
+
 .PHONY: help
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [PROFILE=quick|full] [NAME='…'] [NETID=…]"
@@ -81,6 +87,7 @@ check: $(READY) ## look build/HW.pdf over again and print its page map for Grade
 ifneq ($(filter build/%,$(MAKECMDGOALS)),)
   $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID))
   $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR))
+  $(call remember,$(WORK)/.data,at hand: $(AT_HAND))
   -include $(EXECUTED:.ipynb=.d)
 endif
 
@@ -96,7 +103,7 @@ $(WORK)/executed/%.ipynb: notebooks/%.ipynb requirements.lock $(WORK)/.settings
 	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) execute $< $@ --profile $(PROFILE) --timeout $(TIMEOUT)
 
 .PRECIOUS: $(WORK)/executed/%.ipynb $(WORK)/notebooks/%.tex
-build/.settings-$(HW) $(WORK)/.settings: ;
+build/.settings-$(HW) $(WORK)/.settings $(WORK)/.data: ;
 
 .PHONY: test
 test: $(READY) build/.tex ## run the tests

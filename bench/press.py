@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -86,10 +87,11 @@ def main(hw: str = "all", rounds: int = 1) -> None:
         }
         found = paired.in_turn(contenders, rounds)
     again = ["make", "pdf", f"HW={hw}"]
-    unchanged = seconds(subprocess.run, again)
+    made = partial(subprocess.run, again, check=True)
+    unchanged = seconds(made)
     with changed_prose(notebooks[0]):
-        prose = seconds(subprocess.run, again)
-    subprocess.run(again, check=True)
+        prose = seconds(made)
+    made()
     growth = paired.grows("cells", CELLS, [rendering(count) for count in CELLS])
     what, goal = f"{len(names)} notebooks to one PDF", "≥ 2 ×; again ≤ 1 s; after prose ≤ 10 s"
     rows = [paired.row(what, found, *found, unit="s", growth=f"rendering: {growth}", goal=goal)]

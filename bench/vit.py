@@ -116,8 +116,8 @@ PEERS = {"vit-pytorch": vit_pytorch, "timm": timm, "torchvision": torchvision}
 def main(rounds: int = 2) -> None:
     """All in turn, each in a process of its own; then our share of the machine's limit."""
     names = ["ours", *PEERS]
-    found = paired.in_turn({name: lambda name=name: _alone(name) for name in names}, rounds)
-    found["ours, two processes"] = [_two_processes() for _ in range(rounds)]
+    contenders = {name: lambda name=name: _alone(name) for name in names}
+    found = paired.in_turn(contenders | {"ours, two processes": _two_processes}, rounds)
     curve = [1 / _result(_start("ours", threads=2, layers=depth)) for depth in DEPTHS]
     grows = paired.grows("layers", DEPTHS, curve)
     what = "training a ViT (width 64, 6 layers)"

@@ -188,6 +188,9 @@ def test_a_network_makes_up_for_data_that_is_missing(run, monkeypatch, no_data):
 
 
 def test_a_network_that_is_switched_off_is_not_asked(run, monkeypatch, no_data):
+    monkeypatch.setattr(doctor, "_answers", lambda url: True)
+    monkeypatch.setenv("HOMEWORK_OFFLINE", "false")
+    assert run("network")[0] == 0
     monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
     monkeypatch.setattr(doctor, "_answers", None)
     status, shown = run("network")
@@ -208,6 +211,7 @@ def test_servers_are_asked_and_a_refusal_is_an_answer():
         assert doctor._answers(address)
         server.shutdown()
     assert not doctor._answers(address)
+    assert not doctor._answers("mirror.example/without-a-scheme")
 
 
 def test_with_nothing_installed_it_reports_and_does_not_break(tmp_path):

@@ -1,12 +1,16 @@
 """Running notebooks: real kernels, real failures."""
 
+import json
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
 import nbformat
 import pytest
 from press_fixtures import source_notebook, write
 
 from helpers.cli import main
 from helpers.press.errors import UserError
-from helpers.press.execute import execute
+from helpers.press.execute import _private_folders, execute
 from helpers.press.notebook import components, helper_modules, identity, read_notebook
 
 
@@ -130,8 +134,6 @@ def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
 
 
 def test_two_kernels_at_once_do_not_meet(tmp_path):
-    from concurrent.futures import ProcessPoolExecutor
-
     for name in "ab":
         write(source_notebook(f"print({name!r})"), tmp_path / f"{name}.ipynb")
     with ProcessPoolExecutor(2) as pool:
@@ -142,9 +144,39 @@ def test_two_kernels_at_once_do_not_meet(tmp_path):
 
 
 def _run(folder, name):
-    from pathlib import Path
-
     return execute(Path(folder, f"{name}.ipynb"), Path(folder, "out", f"{name}.ipynb"))
+
+
+def test_who_wants_the_same_run_at_the_same_time_waits_for_it(tmp_path):
+    write(source_notebook("import time; time.sleep(1); print(n)"), tmp_path / "a.ipynb")
+    with ProcessPoolExecutor(2) as pool:
+        runs = [pool.submit(_run, str(tmp_path), "a") for _ in range(2)]
+        assert sorted(run.result() for run in runs) == [False, True]
+    assert output_of(tmp_path / "out" / "a.ipynb") == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.ipynb", "is the notebook itself"), ("out", r"ends in \.ipynb")]
+)
+def test_no_target_costs_a_file(tmp_path, name, message):
+    source = write(source_notebook("1"), tmp_path / "a.ipynb")
+    (tmp_path / "out").mkdir()
+    before = source.read_bytes()
+    with pytest.raises(UserError, match=message):
+        execute(source, tmp_path / name)
+    assert source.read_bytes() == before
+
+
+def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.press.execute._SHORT", str(tmp_path))
+    for name in ("hw-2025-q1", "homework-kernel-solutions", "homework-kernel-999999-killed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "homework-kernel-999999-killed" / "owner.lock").touch()
+    with _private_folders() as alive, _private_folders() as other:
+        left = {str(path) for path in tmp_path.iterdir()}
+        mine = {str(tmp_path / name) for name in ("hw-2025-q1", "homework-kernel-solutions")}
+        assert left == {alive, other} | mine
+    assert {str(path) for path in tmp_path.iterdir()} == mine
 
 
 def test_cells_copied_with_their_id_are_told_apart(tmp_path):
@@ -153,6 +185,28 @@ def test_cells_copied_with_their_id_are_told_apart(tmp_path):
     path = tmp_path / "double.ipynb"
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
     assert len({cell.id for cell in read_notebook(path).cells}) == 3
+
+
+def test_cells_of_an_older_format_have_no_ids_and_are_run_and_reused(tmp_path):
+    notebook = source_notebook("print(n)")
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        del cell["id"]
+    source, target = tmp_path / "colab.ipynb", tmp_path / "out.ipynb"
+    source.write_text(json.dumps(notebook), encoding="utf-8")
+    assert execute(source, target)
+    assert not execute(source, target)
+    assert output_of(target) == "1\n"
+
+
+def test_a_run_on_stand_ins_depends_on_the_data_at_hand(tmp_path):
+    shown = "from helpers.records import stamp\nstamp(profile=profile, seed=0, data={!r})"
+    (tmp_path / ".data").touch()
+    for data in ("the digits (stand-in)", "the real ones"):
+        source = write(source_notebook(shown.format(data)), tmp_path / "a.ipynb")
+        execute(source, tmp_path / "executed" / "a.ipynb")
+        rule = (tmp_path / "executed" / "a.d").read_text()
+        assert (f"{tmp_path}/.data" in rule) == ("stand-in" in data)
 
 
 def test_a_notebook_that_prints_without_end_is_stopped(tmp_path, monkeypatch):
@@ -180,4 +234,4 @@ def test_a_full_disk_is_said_in_a_line_and_leaves_nothing_half_written(tmp_path,
         source = write(source_notebook("print('x' * 3_000_000)"), tmp_path / "big.ipynb")
         assert main(["execute", str(source), str(small / "out.ipynb")]) == 2
         assert "No space left on device" in capfd.readouterr().err
-        assert list(small.iterdir()) == []
+        assert [path.name for path in small.iterdir()] == [".out.ipynb.lock"]

@@ -224,6 +224,17 @@ def test_markdown_that_takes_for_ever_is_refused_with_its_cell(tmp_path, monkeyp
         render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
 
 
+@pytest.mark.parametrize("name", ["notebooks", "helpers.py"])
+def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path, name):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "figure-1.txt").touch()
+    with pytest.raises(UserError, match=r"ends in \.tex"):
+        render(write(executed(), tmp_path / "x.ipynb"), tmp_path / name)
+    render(tmp_path / "x.ipynb", tmp_path / "helpers.tex")
+    assert (tmp_path / "helpers" / "figure-1.txt").exists()
+
+
 def test_a_missing_pandoc_is_no_cells_fault(tmp_path, monkeypatch):
     def missing():
         raise OSError

@@ -25,7 +25,10 @@ from helpers.plotting import show, use_style
 use_style()
 show(plt.subplots(figsize=(1, 1))[0], "A caption", alt="β − 1")
 """
-TABLE = "import pandas as pd\npd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"
+TABLE = """from helpers.records import stamp
+import pandas as pd
+stamp(profile=profile, seed=0, data="counting rods (stand-in)")
+pd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"""
 
 EDITION = r"""\documentclass{homework}
 \edition{Tiny homework}
@@ -44,6 +47,7 @@ ANSWER = r"It is \val{tiny/n}. \verified{tiny/holds}"
 def make(folder, *arguments, target="pdf", ok=True):
     arguments = ["make", target, "HW=tiny", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    environment["DATA_DIR"] = "data"
     run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
     assert (run.returncode == 0) == ok, run.stdout + run.stderr
     return run.stdout + run.stderr
@@ -162,6 +166,16 @@ def test_prose_starts_no_kernel_and_leaves_the_other_notebook_alone(project):
     assert "A changed title" in "".join(text_of(folder))
 
 
+def test_new_data_call_for_what_was_run_on_stand_ins_and_for_nothing_else(project):
+    folder, student = project
+    (folder / "data").mkdir()
+    (folder / "data" / "rods.csv").write_text("1,2,3")
+    shown = make(folder, *student)
+    assert "second: " in shown
+    assert "first" not in shown
+    assert make(folder, *student).strip() == "build/tiny.pdf is up to date"
+
+
 def test_a_failure_shows_the_cell_and_leaves_no_current_pdf(project):
     folder, student = project
     path = folder / "notebooks" / "second.ipynb"
@@ -182,7 +196,7 @@ def test_a_failure_shows_the_cell_and_leaves_no_current_pdf(project):
     [
         (["HW=nothing"], "there is no edition 'nothing'; HW is one of tiny"),
         (["NAME=中文"], "fonts-noto-cjk"),
-        (["PROFILE=slow"], "invalid choice: 'slow'"),
+        (["PROFILE=slow"], "PROFILE is quick or full, not 'slow'"),
     ],
 )
 def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypatch, tmp_path):

@@ -91,6 +91,13 @@ def test_wide_and_long_tables_are_split_with_their_labels():
     assert sum(part.count("column ") for part in parts) == 80  # each title twice: two lengths
 
 
+def test_a_blank_row_of_titles_makes_no_title_of_the_first_row():
+    (table,) = html_tables(
+        "<table><tr><th></th></tr><tr><td>1</td></tr><tr><td>2</td></tr></table>"
+    )
+    assert table.splitlines()[1:] == [r"1 \\", r"2 \\", r"\end{nbtable}"]
+
+
 def test_titles_of_a_wide_table_are_broken_before_its_columns_are_parted():
     titles = ["network", *(f"{task}: {key}" for task in ("context", "texture") for key in "abcd")]
     head = "".join(f"<th>{title}</th>" for title in titles)

@@ -4,6 +4,7 @@ Imports the standard library only, and the rest where it is looked at: it must b
 report a package that is missing.
 """
 
+import http.client
 import os
 import platform
 import re
@@ -213,9 +214,9 @@ def _missing_data() -> dict[str, list[str]]:
 
 def _silent_servers(missing: dict[str, list[str]]) -> list[str]:
     """Hosts none of whose mirrors answers, a data set at a time."""
-    if any(os.environ.get(name, "0") not in ("", "0")
-           for name in ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE")):  # fmt: skip
-        return ["any server (HOMEWORK_OFFLINE or HF_HUB_OFFLINE is set)"]
+    for name in ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE"):
+        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):  # as for downloads
+            return [f"any server ({name} is set)"]
     with ThreadPoolExecutor() as pool:
         answers = {name: pool.map(_answers, urls) for name, urls in missing.items()}
         silent = [missing[name][0] for name, found in answers.items() if not any(found)]
@@ -227,7 +228,7 @@ def _answers(url: str) -> bool:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS)
     except urllib.error.HTTPError:
         return True  # a server that refuses is there
-    except OSError:
+    except (OSError, ValueError, http.client.HTTPException):  # no connection, or no address
         return False
     return True
 

@@ -1,5 +1,6 @@
 """Run a notebook: papermill, a fresh kernel, one process."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -7,9 +8,10 @@ import time
 import warnings
 from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
+from .. import mime
 from .errors import UserError
 from .notebook import (
     ROOT,
@@ -43,16 +45,24 @@ def execute(
     outputs that are there. ``timeout`` bounds the notebook, in seconds.
     A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
 
-    Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
+    Whoever wants the same target at the same time waits.
+
+    Raises UserError for a broken notebook, a wrong parameter or target, or a run that fails.
     """
     notebook = read_notebook(source)
+    if target.suffix != ".ipynb":
+        raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target} is the notebook itself: name another file")
     values = choose(read_parameters(notebook, source), given or {}, profile, source)
-    key = identity(notebook, values)
-    ran = not _reuse(notebook, target, key)
-    if ran:
-        target.unlink(missing_ok=True)
-        _run(source, target, values, key, profile, timeout)
-    _write_dependencies(notebook, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        key = identity(notebook, values)
+        ran = not _reuse(notebook, target, key)
+        if ran:
+            target.unlink(missing_ok=True)
+            _run(source, target, values, key, profile, timeout)
+        _write_dependencies(notebook, target)
     return ran
 
 
@@ -83,7 +93,6 @@ def _run(
     profile: str,
     timeout: int | None,
 ) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     running = target.with_suffix(".running.ipynb")
@@ -157,12 +166,18 @@ def _kernel_config(folder: str):
 _SHORT = "/tmp" if os.path.isdir("/tmp") else None
 
 
+_PRIVATE, _LOCK = "homework-kernel-", "owner.lock"
+
+
 def remove_stale_folders() -> None:
-    """Remove the private folders of processes that were killed."""
-    for folder in Path(_SHORT or tempfile.gettempdir()).glob("hw-*-*"):
-        owner = folder.name.split("-")[1]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove the private folders of processes that were killed: nobody holds their lock.
+
+    That holds between containers that share a folder but not their process numbers, too.
+    """
+    for folder in Path(_SHORT or tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        if (folder / _LOCK).is_file():
+            with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _private_folders:
@@ -173,7 +188,11 @@ class _private_folders:
 
     def __enter__(self) -> str:
         remove_stale_folders()
-        self.folder = tempfile.mkdtemp(prefix=f"hw-{os.getpid()}-", dir=_SHORT)
+        new = tempfile.mkdtemp(prefix=f"new-{_PRIVATE}{os.getpid()}-", dir=_SHORT)
+        self.lock = FileLock(os.path.join(new, _LOCK))
+        self.lock.acquire()
+        self.folder = new.replace("new-", "", 1)
+        os.rename(new, self.folder)  # stale ones are looked for by this name: it is locked
         self.before = {name: os.environ.get(name) for name in self._settings()}
         os.environ.update(self._settings())
         return self.folder
@@ -194,6 +213,7 @@ class _private_folders:
             else:
                 os.environ[name] = value
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
 
 
 def _describe(error) -> str:
@@ -214,10 +234,20 @@ def _cut(text: str) -> str:
 def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
     """A Make rule that names what this run depends on: helper modules and recorded runs.
 
-    A folder of records is named, too: it changes when a record comes or goes.
+    A folder of records is named, too: it changes when a record comes or goes. A run on
+    stand-ins depends on Make's list of the data at hand, so that real data make it outdated.
     """
     shown = records(notebook)
     files = [*helper_modules(notebook), *{path.parent for path in shown}, *shown]
     names = [path.relative_to(ROOT).as_posix() for path in files]
+    if (at_hand := target.parent.parent / ".data").exists() and _on_stand_ins(target):
+        names.append(at_hand.as_posix())
     lines = [f"{target.as_posix()}: {' '.join(names)}", *(f"{name}:" for name in names)]
     write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")
+
+
+def _on_stand_ins(executed: Path) -> bool:
+    """Whether the stamp of an executed notebook says that it lacked a data set."""
+    outputs = [output for cell in code_cells(read_notebook(executed)) for output in cell.outputs]
+    stamps = [output.get("data", {}).get(mime.STAMP, {}) for output in outputs]
+    return any("stand-in" in str(stamp) for stamp in stamps)

@@ -33,7 +33,7 @@ def read_notebook(path: Path) -> NotebookNode:
         raise UserError(
             f"{path} is not a notebook of format 4: open it in JupyterLab and save it again"
         )
-    _make_ids_unique(content)
+    _give_ids(content)
     try:
         text = json.dumps(content, ensure_ascii=False)
         text = text.encode(errors="replace").decode()  # half a surrogate pair is no character
@@ -48,12 +48,17 @@ def read_notebook(path: Path) -> NotebookNode:
     return notebook
 
 
-def _make_ids_unique(content: dict) -> None:
-    """Tell apart cells that were copied with their id, by hand or in a merge."""
+def _give_ids(content: dict) -> None:
+    """Tell cells apart that were copied with their id, or have none, as Colab writes them."""
     seen: set[str] = set()
     cells = content.get("cells")
     for i, cell in enumerate(cells if isinstance(cells, list) else []):
-        if isinstance(cell, dict) and isinstance(cell.get("id"), str):
+        if not isinstance(cell, dict):
+            continue
+        if "id" not in cell:
+            cell["id"] = f"cell-{i}"
+            content["nbformat_minor"] = 5  # the first format in which cells have one
+        if isinstance(cell["id"], str):
             if cell["id"] in seen:
                 cell["id"] = f"copy-{i}"
             seen.add(cell["id"])

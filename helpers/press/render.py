@@ -4,7 +4,6 @@ import base64
 import binascii
 import io
 import re
-import shutil
 from pathlib import Path
 
 from nbconvert.exporters import LatexExporter
@@ -48,16 +47,20 @@ class PrintStyle(Style):
 
 
 def render(executed: Path, target: Path) -> None:
-    """Write the LaTeX body of ``executed`` to ``target``, pictures to the folder beside it.
+    """Write the LaTeX body of ``executed`` to ``target``, X.tex, and pictures to X.figures.
 
-    Raises UserError for an output that can be set neither as it is nor as text.
+    Raises UserError for another kind of target, and for an output that can be set neither as
+    it is nor as text.
     """
+    if target.suffix != ".tex":
+        raise UserError(f"{target}: the LaTeX goes to a file whose name ends in .tex")
     notebook = read_notebook(executed)
     for number, cell in enumerate(notebook.cells, 1):
         cell.metadata.number = number  # by which an error names it
     notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
-    pictures = target.with_suffix("")
-    shutil.rmtree(pictures, ignore_errors=True)
+    pictures = target.with_suffix(".figures")
+    for outdated in pictures.glob("figure-*"):
+        outdated.unlink()
     exporter = LatexExporter(
         template_name="homework",
         extra_template_basedirs=[str(Path(__file__).parent / "templates")],

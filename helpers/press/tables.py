@@ -68,7 +68,7 @@ def read_table(element: Tag) -> Table | None:
     if width * len(rows) > MAX_CELLS:
         return None
     table = [[grid.get((r, c), "") for c in range(width)] for r in range(len(rows))]
-    return Table([row for row in table if any(row)], min(head, len(table)), labels)
+    return Table([row for row in table if any(row)], sum(map(any, table[:head])), labels)
 
 
 def latex_table(table: Table) -> str:

@@ -65,7 +65,7 @@ def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:
     Raises UserError for a file that is not TOML or has an unknown key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: {error}; write a line as name = "Ada Lovelace"') from None
     for key in content:
