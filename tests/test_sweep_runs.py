@@ -1,6 +1,8 @@
 """Sweeps that run: interrupted, resumed, failing, late, and on a Dask cluster."""
 
 import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -33,9 +35,12 @@ record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
 class Sweep:
     def __init__(self, folder, pause=0.0):
         self.path = write(source_notebook(CODE.format(pause=pause)), folder / "tiny.ipynb")
+        self.store = Store("tiny", records=folder / "records", work=folder / "work")
+        self.read()
+
+    def read(self):
         notebook = read_notebook(self.path)
         self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
-        self.store = Store("tiny", records=folder / "records", work=folder / "work")
 
     def jobs(self, *axes):
         return jobs(grid(list(axes)), self.known, "quick", self.path)
@@ -82,6 +87,28 @@ def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
     (outcome,) = sweep.run("n=7", retries=1)
     assert "seven" in outcome.problem
+
+
+def test_a_record_larger_than_a_pipe_arrives(tmp_path):
+    sweep = Sweep(tmp_path)
+    code = "from helpers.records import record\nrecord('tiny/text', 'x' * 1_000_000)"
+    write(source_notebook(code), sweep.path)
+    sweep.read()
+    (outcome,) = sweep.run("n=1", timeout=120)
+    assert outcome.problem == ""
+    assert len(outcome.record["metrics"]["tiny/text"]) == 1_000_000
+
+
+def test_a_result_that_was_cut_short_is_a_dead_process(sweep):
+    """As when a run is killed while it sends."""
+    (job,) = sweep.jobs("n=1")
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    os.write(sender.fileno(), (1000).to_bytes(4, "big") + b"begun")
+    sender.close()
+    process = multiprocessing.get_context("forkserver").Process(target=int)
+    process.start()
+    one = local._Running(job, 0, 0, process, receiver, time.monotonic())
+    assert local._outcome(one, None, sweep.store).problem == "its process died"
 
 
 def is_kernel_of(process, store):

@@ -1,5 +1,6 @@
 """Runs on this machine: a process and a kernel for each, GPUs divided among them."""
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -16,6 +17,8 @@ import psutil
 from ..press.errors import UserError
 from ..press.notebook import read_notebook
 from .store import Job, Store
+
+ENDING_SECONDS = 10  # for a process to end once it has sent its result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,24 +155,34 @@ def _finished(running: list[_Running], timeout: float | None) -> list[_Running]:
     patience = None
     if timeout is not None:
         patience = max(0.0, min(one.started for one in running) + timeout - now)
-    ended = wait([one.process.sentinel for one in running], patience)
+    # The result, too: one that is larger than a pipe is sent only as it is read.
+    ready = set(
+        wait([end for one in running for end in (one.process.sentinel, one.result)], patience)
+    )
     late = time.monotonic() - (timeout or float("inf"))
+    over = []
     for one in running:
-        if one.process.sentinel not in ended and one.started <= late:
+        ended = not ready.isdisjoint((one.process.sentinel, one.result))
+        if not ended and one.started <= late:
             kill(one.process.pid)
-    return [one for one in running if one.process.sentinel in ended or one.started <= late]
+        if ended or one.started <= late:
+            over.append(one)
+    return over
 
 
 def _outcome(one: _Running, timeout: float | None, store: Store) -> Outcome:
     seconds = time.monotonic() - one.started
     late = timeout is not None and seconds >= timeout
     record, problem = None, f"took longer than {timeout:g} s" if late else "its process died"
-    try:
+    # A process that died, or was killed, may have sent nothing, or a part.
+    with contextlib.suppress(EOFError, OSError):
         if one.result.poll():
             record, problem = one.result.recv()
-    except EOFError:
-        problem = "its process died"
-    one.process.join()
+    one.result.close()
+    one.process.join(ENDING_SECONDS)
+    if one.process.is_alive():
+        kill(one.process.pid)
+        one.process.join()
     cut_off = store.running(one.job)
     if cut_off.exists():  # its process could not put it away
         os.replace(cut_off, store.failed(one.job))
