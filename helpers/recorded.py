@@ -21,7 +21,11 @@ def recorded(notebook: str, *, profile: str = "full", folder: Path = RESULTS) ->
 
     Raises UserError naming a file that is not a record.
     """
-    runs = [run for run in load(folder / notebook) if run["parameters"]["profile"] == profile]
+    runs = [
+        run
+        for run in load(folder / notebook)
+        if run["parameters"].get("profile", profile) == profile
+    ]
     return sorted(runs, key=lambda run: run["finished"])
 
 

@@ -52,6 +52,13 @@ def test_profiles_set_the_values_of_their_comments():
     assert choose(known(), {"epochs": "7"}, "full", PATH)["epochs"] == 7
 
 
+@pytest.mark.parametrize(("profile", "other"), [("quick", "full"), ("full", "quick")])
+def test_a_profile_comes_with_its_budgets_or_not_at_all(profile, other):
+    with pytest.raises(UserError, match=f"say --profile {other}, which sets them, too"):
+        choose(known(), {"profile": other}, profile, PATH)
+    assert choose(known(), {"profile": profile}, profile, PATH)["profile"] == profile
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

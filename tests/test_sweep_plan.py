@@ -9,11 +9,13 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from press_fixtures import claim, executed, source_notebook, value
+from press_fixtures import claim, executed, source_notebook, value, write
 
+from helpers import catalogue, cli, mime
 from helpers.press.errors import UserError
+from helpers.press.notebook import components
 from helpers.press.parameters import read_parameters
-from helpers.sweep import results
+from helpers.sweep import command, results
 from helpers.sweep.plan import cross, grid, table
 from helpers.sweep.store import Store, jobs, load
 
@@ -85,7 +87,7 @@ def test_a_table_without_runs_is_refused(tmp_path, content):
 
 def test_jobs_are_checked_before_anything_starts_and_counted_once():
     assert len(jobs(grid(["n=1,2"]), KNOWN, "quick", PATH)) == 2
-    assert len(jobs([{"n": "2"}, {"n": "02".lstrip("0")}], KNOWN, "quick", PATH)) == 1
+    assert len(jobs([{"n": "2"}, {"n": " +2"}], KNOWN, "quick", PATH)) == 1
     with pytest.raises(UserError, match="did you mean"):
         jobs(grid(["nn=1"]), KNOWN, "quick", PATH)
     with pytest.raises(UserError, match="outside"):
@@ -111,6 +113,76 @@ def test_a_run_is_done_when_its_record_is_whole_and_nothing_changed(store):
     path = store.record(job)
     path.write_text(path.read_text()[:-20])
     assert store.why(job, PARTS) == "its record is broken"
+
+
+def stamped(data):
+    stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": data}})
+    return executed(stamp)
+
+
+def warned(text):
+    return executed(nbformat.v4.new_output("stream", name="stderr", text=text))
+
+
+OTHER_DATA = PARTS | {"the data sets": "4"}
+NEW_DATA = "it ran without all its data, and there are other data now"
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (stamped("Fashion-MNIST, 60,000 training images"), ""),
+        (stamped("scikit-learn digits (stand-in), 1,437 training images"), NEW_DATA),
+        (warned("helpers.datasets:1: StandInWarning: Going without wordsim353"), NEW_DATA),
+        (warned("helpers.x:1: UserWarning: too warm"), ""),
+        (executed(), ""),
+    ],
+)
+def test_other_data_concern_only_a_run_that_had_to_do_without(store, monkeypatch, run, reason):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, run, PARTS, 1.5)
+    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    assert store.why(job, PARTS) == ""  # they are the same: it would do without again
+    assert store.why(job, OTHER_DATA) == reason
+    monkeypatch.setattr(catalogue, "present", lambda: [])
+    assert store.why(job, OTHER_DATA) == ""
+
+
+def test_a_record_of_before_is_judged_by_its_stamp(store, monkeypatch):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, stamped("generated reviews (stand-in), 2,000"), PARTS, 1.5)
+    record = json.loads(store.record(job).read_text())
+    del record["lacked_data"]
+    store.record(job).write_text(json.dumps(record))
+    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    assert store.why(job, OTHER_DATA) == NEW_DATA
+
+
+def test_a_failure_is_known_whatever_it_left(store):
+    one, two, three = jobs(grid(["n=1,2,3"]), KNOWN, "quick", PATH)
+    store.fail(one, "its process died \udcff")
+    store.failed(two).write_text("{}")
+    assert [store.has_failed(job) for job in (one, two, three)] == [True, True, False]
+    assert [store.why(job, PARTS) for job in (one, three)] == ["failed before", "not run yet"]
+    for job in (one, two):
+        store.forget_failure(job)
+        assert not store.has_failed(job)
+
+
+def test_only_failed_takes_what_left_no_notebook(store, monkeypatch, tmp_path):
+    path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
+    two = jobs([{"n": "2"}], KNOWN, "quick", path)[0]
+    store.fail(two, "its process died")
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    monkeypatch.setattr(command.local, "run_all", lambda jobs, *_: started.extend(jobs) or [])
+    assert cli.main(["sweep", str(path), "-g", "n=1,2,3", "--only-failed"]) == 0
+    assert started == [two]
+
+
+def test_another_profile_is_not_given_as_a_parameter():
+    with pytest.raises(UserError, match="say --profile full"):
+        jobs(grid(["profile=quick,full"]), KNOWN, "quick", PATH)
+    assert len(jobs(grid(["profile=full"]), KNOWN, "full", PATH)) == 1
 
 
 def test_a_record_holds_what_the_notebook_recorded(store):
@@ -212,12 +284,6 @@ def test_what_is_no_record_is_run_again_and_not_read(store, content):
 
 def test_what_another_sweep_did_meanwhile_is_not_done_again(store, monkeypatch, tmp_path):
     """The other one ends between our plan and our lock."""
-    from press_fixtures import source_notebook, write
-
-    from helpers import cli
-    from helpers.press.notebook import components
-    from helpers.sweep import command
-
     path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
     lock = store.lock
 

@@ -80,6 +80,8 @@ def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
     (seven,) = sweep.jobs("n=7")
     assert sweep.store.failed(seven).exists()
     assert sweep.store.why(seven, sweep.parts) == "failed before"
+    assert [sweep.store.has_failed(job) for job in sweep.jobs("n=6:9")] == [False, True, True, True]
+    assert "longer than 15 s" in sweep.store.note(sweep.jobs("n=9")[0]).read_text()
     assert not [p for p in psutil.process_iter(["cmdline"]) if is_kernel_of(p, sweep.store)]
 
 
@@ -87,6 +89,35 @@ def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
     (outcome,) = sweep.run("n=7", retries=1)
     assert "seven" in outcome.problem
+
+
+CHANGING = """from pathlib import Path
+path = Path("tiny.ipynb")
+path.write_text(path.read_text().replace("n * n", "n + n"))
+print(n * n)
+"""
+
+
+def test_code_that_changes_under_a_sweep_is_not_recorded(tmp_path):
+    sweep = Sweep(tmp_path)
+    write(source_notebook(CHANGING), sweep.path)
+    sweep.read()
+    problems = [outcome.problem for outcome in sweep.run("n=1,2", timeout=120)]
+    assert problems == [
+        "the notebook's code changed while it ran: run it again",
+        "the notebook's code changed since the sweep began: start it again",
+    ]
+    assert not list(sweep.store.records.glob("*"))
+    assert all(sweep.store.has_failed(job) for job in sweep.jobs("n=1,2"))
+
+
+def test_a_notebook_without_profiles_is_swept(tmp_path):
+    sweep = Sweep(tmp_path)
+    code = "from helpers.records import record\nrecord('tiny/square', n * n)"
+    write(source_notebook(code, parameters="n = 1  # [0..9]"), sweep.path)
+    sweep.read()
+    assert [outcome.problem for outcome in sweep.run("n=3", timeout=120)] == [""]
+    assert squares(sweep.store) == [9]
 
 
 def test_a_record_larger_than_a_pipe_arrives(tmp_path):

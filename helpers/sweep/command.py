@@ -56,7 +56,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     reasons = {job.key: store.why(job, parts) for job in wanted}
     waiting = [job for job in wanted if reasons[job.key]]
     if options.only_failed:
-        waiting = [job for job in waiting if store.failed(job).exists()]
+        waiting = [job for job in waiting if store.has_failed(job)]
     waiting = waiting[: options.limit]
     done = sum(not reason for reason in reasons.values())
     print(f"{len(wanted)} runs: {done} done, {len(waiting)} to run")

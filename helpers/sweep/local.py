@@ -16,7 +16,7 @@ import psutil
 
 from ..press.errors import UserError
 from ..press.notebook import read_notebook
-from .store import Job, Store
+from .store import Job, Store, refuse_changes
 
 ENDING_SECONDS = 10  # for a process to end once it has sent its result
 
@@ -76,6 +76,8 @@ def run_all(
                 if outcome.problem and one.tries < settings.retries:
                     waiting.append((one.job, one.tries + 1))
                     continue
+                if outcome.problem:
+                    store.fail(one.job, outcome.problem)
                 yield outcome
                 if outcome.problem and settings.fail_fast:
                     waiting.clear()
@@ -98,7 +100,7 @@ def _start(
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if settings.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
-    store.failed(job).unlink(missing_ok=True)
+    store.forget_failure(job)
     arguments = (job, parts, store, settings.notebook, environment, sender)
     process = context.Process(target=_child, args=arguments)
     process.start()
@@ -117,10 +119,11 @@ def _child(
 
     started = time.monotonic()
     try:
-        given = {name: value for name, value in job.values.items() if name != "profile"}
         target = store.notebook(job)
         target.unlink(missing_ok=True)
-        execute(notebook, target, profile=job.values["profile"], given=given, timeout=None)
+        refuse_changes(notebook, parts, "since the sweep began: start it again")
+        execute(notebook, target, profile=job.profile, given=job.values, timeout=None)
+        refuse_changes(notebook, parts, "while it ran: run it again")
         record = store.save(job, read_notebook(target), parts, time.monotonic() - started)
         sender.send((record, ""))
     except UserError as error:
