@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from press_fixtures import source_notebook, write
@@ -16,12 +17,13 @@ from press_fixtures import source_notebook, write
 from helpers.press.errors import UserError
 from helpers.press.notebook import components, read_notebook
 from helpers.press.parameters import read_parameters
-from helpers.sweep import cluster, local
+from helpers.sweep import cluster, local, remote
 from helpers.sweep.plan import grid
 from helpers.sweep.store import Store, jobs, load
 
 CODE = """import os, time
 from helpers.records import record, stamp
+with open({log!r}, "a") as file: file.write(str(n))
 stamp(profile=profile, seed=0)
 if n == 7: raise ValueError("seven")
 if n == 8: os._exit(1)
@@ -34,7 +36,9 @@ record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
 
 class Sweep:
     def __init__(self, folder, pause=0.0):
-        self.path = write(source_notebook(CODE.format(pause=pause)), folder / "tiny.ipynb")
+        self.log = folder / "begun.txt"  # the n of each execution
+        code = CODE.format(pause=pause, log=str(self.log))
+        self.path = write(source_notebook(code), folder / "tiny.ipynb")
         self.store = Store("tiny", records=folder / "records", work=folder / "work")
         self.read()
 
@@ -87,8 +91,10 @@ def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
 
 def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
+    assert sweep.log.read_text() == "7"
     (outcome,) = sweep.run("n=7", retries=1)
     assert "seven" in outcome.problem
+    assert sweep.log.read_text() == "777"
 
 
 CHANGING = """from pathlib import Path
@@ -228,6 +234,65 @@ def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask
             local.kill(one.pid)
     assert [outcome.problem for outcome in outcomes] == [""] * 5
     assert squares(sweep.store) == [1, 4, 9, 16, 25]
+
+
+def test_a_run_that_fails_on_a_cluster_is_tried_again(tmp_path, dask):
+    sweep = Sweep(tmp_path)
+    settings = local.Settings(notebook=sweep.path, retries=1)
+    run = cluster.run_all(sweep.jobs("n=7,2"), sweep.parts, sweep.store, settings, dask[0])
+    problems = {outcome.job.values["n"]: outcome.problem for outcome in run}
+    assert problems[2] == ""
+    assert "ValueError: seven" in problems[7]
+    assert problems[7].count("What it did until then") == 1
+    assert sorted(sweep.log.read_text()) == ["2", "7", "7"]
+    (seven,) = sweep.jobs("n=7")
+    assert sweep.store.failed(seven).exists()
+    assert "seven" in sweep.store.note(seven).read_text()
+
+
+def test_what_a_run_on_a_worker_did_until_its_time_was_up_comes_back(sweep):
+    (job,) = sweep.jobs("n=9")
+    bundle, name = cluster.pack(sweep.path), f"notebooks/{sweep.path.name}"
+    content, problem, seconds, facts = remote.run(bundle, name, "quick", job.values, 25.0, 1, "")
+    assert problem == "took longer than 25 s"
+    assert b'"n = 9' in content
+    assert (facts, seconds < 100) == ({}, True)
+
+
+class Done:
+    """A future as the cluster gives it back."""
+
+    status = "finished"
+
+    def __init__(self, facts):
+        content = nbformat.writes(source_notebook("1")).encode()
+        self.result = lambda: (content, "", 1.5, facts)
+
+
+def test_a_record_tells_of_the_machine_and_the_data_of_the_worker(sweep):
+    (job,) = sweep.jobs("n=1")
+    there = sweep.parts | {"the data sets": "none"}
+    future = Done({"machine": "abacus, 3 cores", "parts": there})
+    record = cluster._outcome(future, job, sweep.parts, sweep.store).record
+    assert (record["hardware"], record["identity"]) == ("abacus, 3 cores", there)
+
+
+def test_a_cluster_that_ran_other_code_is_not_believed(sweep):
+    (job,) = sweep.jobs("n=1")
+    future = Done({"machine": "abacus", "parts": sweep.parts | {"helpers/records.py": "new"}})
+    outcome = cluster._outcome(future, job, sweep.parts, sweep.store)
+    assert outcome.problem.startswith("helpers/records.py changed since the sweep began")
+    assert not sweep.store.record(job).exists()
+
+
+def test_a_worker_keeps_its_data_where_they_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    assert remote.find_data(str(tmp_path)) == str(tmp_path)  # a file system in common
+    assert remote.find_data("/not/here") == str(tmp_path / "cache" / "homework" / "data")
+    monkeypatch.setenv("DATA_DIR", "own")
+    monkeypatch.chdir(tmp_path)
+    assert remote.find_data("/not/here") == str(tmp_path / "own")
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):
