@@ -18,6 +18,7 @@ from ..press.errors import UserError
 from ..press.notebook import read_notebook
 from .store import Job, Store, refuse_changes
 
+LONGEST_WAIT = 86_400  # seconds at a time: the system takes no more than 24 days
 ENDING_SECONDS = 10  # for a process to end once it has sent its result
 
 
@@ -158,6 +159,7 @@ def _finished(running: list[_Running], timeout: float | None) -> list[_Running]:
     patience = None
     if timeout is not None:
         patience = max(0.0, min(one.started for one in running) + timeout - now)
+        patience = min(patience, LONGEST_WAIT)
     # The result, too: one that is larger than a pipe is sent only as it is read.
     ready = set(
         wait([end for one in running for end in (one.process.sentinel, one.result)], patience)
