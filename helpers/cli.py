@@ -12,7 +12,7 @@ from .sweep.command import add_commands
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_pairs_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         return options.run(options) or 0
     except UserError as error:
@@ -29,6 +29,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _pairs_joined(arguments: Sequence[str]) -> list[str]:
+    """``-p NAME VALUE`` as one argument, with a character between that no argument can have.
+
+    As papermill reads it: argparse itself would take a value such as -1e-3 for an option.
+    """
+    waiting, joined = list(arguments), []
+    while waiting:
+        if waiting[0] == "-p" and len(waiting) > 2:
+            _, name, value, *waiting = waiting
+            joined.append(f"-p={name}\0{value}")
+        else:
+            joined.append(waiting.pop(0))
+    return joined
+
+
+def _pair(text: str) -> list[str]:
+    name, separator, value = text.partition("\0")
+    if not separator:
+        raise argparse.ArgumentTypeError("write it as -p NAME VALUE")
+    return [name, value]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="homework", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -37,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("notebook", type=Path)
     execute.add_argument("target", type=Path)
     execute.add_argument("--profile", default="quick", choices=["quick", "full"])
-    execute.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    execute.add_argument("-p", type=_pair, action="append", default=[], metavar="NAME VALUE")
     execute.add_argument("--timeout", type=int, default=600, help="seconds it may take; 0: any")
     execute.set_defaults(run=_execute)
 

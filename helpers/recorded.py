@@ -21,7 +21,11 @@ def recorded(notebook: str, *, profile: str = "full", folder: Path = RESULTS) ->
 
     Raises UserError naming a file that is not a record.
     """
-    runs = [run for run in load(folder / notebook) if run["parameters"]["profile"] == profile]
+    runs = [
+        run
+        for run in load(folder / notebook)
+        if run["parameters"].get("profile", profile) == profile
+    ]
     return sorted(runs, key=lambda run: run["finished"])
 
 
@@ -41,13 +45,17 @@ def alike(runs: list[dict], *varied: str) -> list[dict]:
     return [run for run in runs if rest(run) == common]
 
 
-def frame(runs: list[dict]) -> pd.DataFrame:
-    """A row for each run: its parameters, and its metrics without their topic."""
+def frame(runs: list[dict], dtype: type | None = None) -> pd.DataFrame:
+    """A row for each run: its parameters, and its metrics without their topic.
+
+    ``dtype=object`` leaves each value as it was recorded: without it, None becomes NaN, and a
+    whole number beside it a float.
+    """
     rows = []
     for run in runs:
         metrics = {name.split("/", 1)[-1]: value for name, value in run["metrics"].items()}
         rows.append(run["parameters"] | metrics | {"seconds": run["seconds"]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=dtype)
 
 
 def provenance(runs: list[dict], *modules: str, root: Path = ROOT) -> str:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import cli
+from helpers.press import execute
 from helpers.press.errors import UserError
 from helpers.press.parameters import choose, read_parameters
 
@@ -50,6 +52,29 @@ def test_profiles_set_the_values_of_their_comments():
     full = {"profile": "full", "epochs": 40, "rate": 1e-3, "flip": False, "sizes": [256, 65536]}
     assert choose(known(), {}, "full", PATH) == full
     assert choose(known(), {"epochs": "7"}, "full", PATH)["epochs"] == 7
+
+
+def test_a_value_may_begin_with_a_dash(monkeypatch):
+    """As with papermill; argparse alone takes -1e-3 for an option."""
+    seen = {}
+    monkeypatch.setattr(execute, "execute", lambda *_, **options: seen.update(options["given"]))
+    pairs = ["-p", "rate", "-1e-3", "-p", "name", "-p", "-p", "a", "b=c"]
+    assert cli.main(["execute", "x.ipynb", "y.ipynb", *pairs, "--timeout", "5"]) == 0
+    assert seen == {"rate": "-1e-3", "name": "-p", "a": "b=c"}
+
+
+@pytest.mark.parametrize("rest", [["-p"], ["-p", "rate"]])
+def test_a_parameter_without_a_value_is_refused(rest, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["execute", "x.ipynb", "y.ipynb", *rest])
+    assert "argument -p: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("profile", "other"), [("quick", "full"), ("full", "quick")])
+def test_a_profile_comes_with_its_budgets_or_not_at_all(profile, other):
+    with pytest.raises(UserError, match=f"say --profile {other}, which sets them, too"):
+        choose(known(), {"profile": other}, profile, PATH)
+    assert choose(known(), {"profile": profile}, profile, PATH)["profile"] == profile
 
 
 @pytest.mark.parametrize(

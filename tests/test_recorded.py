@@ -30,6 +30,10 @@ def test_runs_come_oldest_first_and_of_one_profile(tmp_path):
     found = recorded("topic", folder=tmp_path)
     assert [one["parameters"]["n"] for one in found] == [1, 0]
     assert recorded("nothing", folder=tmp_path) == []
+    bare = run() | {"parameters": {"n": 1}}  # of a notebook that has no profiles
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "x.json").write_text(json.dumps(bare))
+    assert [len(recorded("bare", profile=p, folder=tmp_path)) for p in ("quick", "full")] == [1, 1]
     (tmp_path / "topic" / "x.json").write_text("{}")
     with pytest.raises(UserError, match=r"x\.json is not a record"):
         recorded("topic", folder=tmp_path)

@@ -9,11 +9,13 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from press_fixtures import claim, executed, source_notebook, value
+from press_fixtures import claim, executed, source_notebook, value, write
 
+from helpers import catalogue, cli, mime
 from helpers.press.errors import UserError
+from helpers.press.notebook import components
 from helpers.press.parameters import read_parameters
-from helpers.sweep import results
+from helpers.sweep import command, results
 from helpers.sweep.plan import cross, grid, table
 from helpers.sweep.store import Store, jobs, load
 
@@ -37,6 +39,12 @@ def test_a_grid_has_every_combination_the_last_axis_fastest():
         ("a=1, 3:4 ,x", ["1", "3", "4", "x"]),
         ("a=2,2,2", ["2"]),
         ("a=0:64:32", ["0", "32", "64"]),
+        ("a=1e-3:3e-3:1e-3", ["0.001", "0.002", "0.003"]),
+        ("a=123456789012345:123456789012346", ["123456789012345", "123456789012346"]),
+        ("a=[2,7,1], [[1,2],[3]] ,4", ["[2,7,1]", "[[1,2],[3]]", "4"]),
+        ("""a=['x,]', "y"],z""", ["""['x,]', "y"]""", "z"]),
+        ("""a="a,b.csv",'4:8',\"\"""", ["a,b.csv", "4:8", ""]),
+        ("a=C:x.csv,1:x,it's", ["C:x.csv", "1:x", "it's"]),
     ],
 )
 def test_an_axis_is_a_list_of_values_and_ranges(axis, values):
@@ -44,7 +52,22 @@ def test_an_axis_is_a_list_of_values_and_ranges(axis, values):
 
 
 @pytest.mark.parametrize(
-    "axis", ["a", "a=", "=1", "a b=1", "a=1,,2", "a=1:x", "a=1:2:0", "a=1:5:-1", "a=0:1e9"]
+    "axis",
+    [
+        "a",
+        "a=",
+        "=1",
+        "a b=1",
+        "a=1,,2",
+        "a=1,",
+        "a=1:2:0",
+        "a=1:5:-1",
+        "a=0:1e9",
+        "a=1e999:1e999",
+        "a=[1,2",
+        "a='x,y",
+        "a=['x]",
+    ],
 )
 def test_a_wrong_axis_is_refused_in_one_line(axis):
     with pytest.raises(UserError) as caught:
@@ -85,9 +108,11 @@ def test_a_table_without_runs_is_refused(tmp_path, content):
 
 def test_jobs_are_checked_before_anything_starts_and_counted_once():
     assert len(jobs(grid(["n=1,2"]), KNOWN, "quick", PATH)) == 2
-    assert len(jobs([{"n": "2"}, {"n": "02".lstrip("0")}], KNOWN, "quick", PATH)) == 1
+    assert len(jobs([{"n": "2"}, {"n": " +2"}], KNOWN, "quick", PATH)) == 1
     with pytest.raises(UserError, match="did you mean"):
         jobs(grid(["nn=1"]), KNOWN, "quick", PATH)
+    with pytest.raises(UserError, match="not of type int"):
+        jobs(grid(["n=1:x"]), KNOWN, "quick", PATH)
     with pytest.raises(UserError, match="outside"):
         jobs(grid(["n=1,99"]), KNOWN, "quick", PATH)
     typed, default = jobs([{"n": "1"}], KNOWN, "quick", PATH), jobs([{}], KNOWN, "quick", PATH)
@@ -111,6 +136,76 @@ def test_a_run_is_done_when_its_record_is_whole_and_nothing_changed(store):
     path = store.record(job)
     path.write_text(path.read_text()[:-20])
     assert store.why(job, PARTS) == "its record is broken"
+
+
+def stamped(data):
+    stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": data}})
+    return executed(stamp)
+
+
+def warned(text):
+    return executed(nbformat.v4.new_output("stream", name="stderr", text=text))
+
+
+OTHER_DATA = PARTS | {"the data sets": "4"}
+NEW_DATA = "it ran without all its data, and there are other data now"
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (stamped("Fashion-MNIST, 60,000 training images"), ""),
+        (stamped("scikit-learn digits (stand-in), 1,437 training images"), NEW_DATA),
+        (warned("helpers.datasets:1: StandInWarning: Going without wordsim353"), NEW_DATA),
+        (warned("helpers.x:1: UserWarning: too warm"), ""),
+        (executed(), ""),
+    ],
+)
+def test_other_data_concern_only_a_run_that_had_to_do_without(store, monkeypatch, run, reason):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, run, PARTS, 1.5)
+    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    assert store.why(job, PARTS) == ""  # they are the same: it would do without again
+    assert store.why(job, OTHER_DATA) == reason
+    monkeypatch.setattr(catalogue, "present", lambda: [])
+    assert store.why(job, OTHER_DATA) == ""
+
+
+def test_a_record_of_before_is_judged_by_its_stamp(store, monkeypatch):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, stamped("generated reviews (stand-in), 2,000"), PARTS, 1.5)
+    record = json.loads(store.record(job).read_text())
+    del record["lacked_data"]
+    store.record(job).write_text(json.dumps(record))
+    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    assert store.why(job, OTHER_DATA) == NEW_DATA
+
+
+def test_a_failure_is_known_whatever_it_left(store):
+    one, two, three = jobs(grid(["n=1,2,3"]), KNOWN, "quick", PATH)
+    store.fail(one, "its process died \udcff")
+    store.failed(two).write_text("{}")
+    assert [store.has_failed(job) for job in (one, two, three)] == [True, True, False]
+    assert [store.why(job, PARTS) for job in (one, three)] == ["failed before", "not run yet"]
+    for job in (one, two):
+        store.forget_failure(job)
+        assert not store.has_failed(job)
+
+
+def test_only_failed_takes_what_left_no_notebook(store, monkeypatch, tmp_path):
+    path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
+    two = jobs([{"n": "2"}], KNOWN, "quick", path)[0]
+    store.fail(two, "its process died")
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    monkeypatch.setattr(command.local, "run_all", lambda jobs, *_: started.extend(jobs) or [])
+    assert cli.main(["sweep", str(path), "-g", "n=1,2,3", "--only-failed"]) == 0
+    assert started == [two]
+
+
+def test_another_profile_is_not_given_as_a_parameter():
+    with pytest.raises(UserError, match="say --profile full"):
+        jobs(grid(["profile=quick,full"]), KNOWN, "quick", PATH)
+    assert len(jobs(grid(["profile=full"]), KNOWN, "full", PATH)) == 1
 
 
 def test_a_record_holds_what_the_notebook_recorded(store):
@@ -157,6 +252,105 @@ def test_the_table_gives_mean_and_spread_over_seeds(store):
         results.over_seeds(frame, ["n"], "scores")
     for style in results.FORMATS:
         assert "mean" in results.write(table, style)
+
+
+def recorded(store, *runs):
+    """Records with the given parameters and metrics."""
+    store.records.mkdir()
+    for i, (parameters, metrics) in enumerate(runs):
+        metrics = {f"t/{name}": value for name, value in metrics.items()}
+        record = {"parameters": parameters, "metrics": metrics, "identity": {}, "seconds": 1.0}
+        (store.records / f"{i}.json").write_text(json.dumps(record))
+    return results.runs(store.records)
+
+
+def test_runs_are_grouped_by_lists_and_by_none_too(store):
+    frame = recorded(
+        store,
+        ({"sizes": [1, 2], "cap": None}, {"score": 1}),
+        ({"sizes": [1, 2], "cap": None}, {"score": 3}),
+        ({"sizes": [3], "cap": 10}, {"score": 5}),
+        ({"sizes": [3], "cap": 9}, {}),
+    )
+    table = results.over_seeds(frame, ["cap", "sizes"], "score")
+    assert table[["cap", "sizes", "runs", "mean"]].to_numpy().tolist() == [
+        [10, [3], 1, 5.0],
+        [None, [1, 2], 2, 2.0],
+    ]
+
+
+def test_a_metric_is_a_number_that_some_run_has(store):
+    frame = recorded(store, ({"n": 1}, {"word": "x", "score": None}))
+    with pytest.raises(UserError, match=r"'word' is no number but 'x'"):
+        results.over_seeds(frame, ["n"], "word")
+    with pytest.raises(UserError, match="no run has a value of 'score'"):
+        results.over_seeds(frame, ["n"], "score")
+
+
+def test_whole_numbers_are_shown_whole_beside_runs_that_have_none(store):
+    frame = recorded(store, ({"n": 1}, {"size": 351_190}), ({"n": 2}, {"share": 0.123456}))
+    assert results.write(frame, "csv").splitlines()[1] == "1,351190,1.0,"
+    lines = results.write(frame, "markdown").splitlines()
+    assert lines[2:] == ["| 1 | 351190 | 1 | – |", "| 2 | – | 1 | 0.1235 |"]
+    assert results.shown(351_190.0) == "351190"
+
+
+def test_a_bar_in_markdown_begins_no_cell(store):
+    frame = recorded(store, ({"text": "a|b\nc", "none": None}, {}))
+    assert results.write(frame, "markdown").splitlines()[2] == "| a\\|b c | None | 1 |"
+    assert results.write(frame, "csv").endswith(",None,1.0")
+
+
+@pytest.fixture
+def layered(store, monkeypatch, tmp_path):
+    """A notebook with records, as the command line sees it."""
+    path = write(source_notebook("1", parameters="layers = 1\nheads = 1"), tmp_path / "x.ipynb")
+    scores = {(5, 2): 0.5, (5, 3): 0.9, (6, 2): 0.7}
+    runs = [({"layers": m, "heads": n}, {"score": score}) for (m, n), score in scores.items()]
+    recorded(store, *runs)
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("by", "last"),
+    [
+        ("layers, heads,layers", "highest: layers 5, heads 3, mean of score 0.9"),
+        ("layers", "highest: layers 5, mean of score 0.7"),
+        (",", "highest: layers 5, heads 3, mean of score 0.9"),
+    ],
+)
+def test_the_highest_mean_is_named(layered, capsys, by, last):
+    assert cli.main(["results", layered, "--metric", "score", "--by", by]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["--timeout", "nan"], "'nan' is not a number of seconds above 0"),
+        (["--timeout", "inf"], "'inf' is not a number of seconds above 0"),
+        (["--timeout=-1"], "'-1' is not a number of seconds above 0"),
+        (["--retries=-1"], "'-1' is not a whole number from 0"),
+        (["--jobs", "0"], "'0' is not a whole number from 1"),
+        (["--limit", "x"], "'x' is not a whole number of at least 1"),
+        (["--gpus", "0,,1"], "not a list of devices"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(layered, capsys, options, message):
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", layered, "--dry-run", *options])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--engine", "dask", "--jobs", "2"], ["--engine", "dask", "--gpus", "0"],
+                ["--scheduler", "tcp://x:1"]],
+)  # fmt: skip
+def test_what_the_engine_would_not_heed_is_refused(layered, capsys, options):
+    assert cli.main(["sweep", layered, "--dry-run", *options]) == 2
+    assert " --engine " in capsys.readouterr().err
 
 
 CELL = st.text(max_size=12)
@@ -212,12 +406,6 @@ def test_what_is_no_record_is_run_again_and_not_read(store, content):
 
 def test_what_another_sweep_did_meanwhile_is_not_done_again(store, monkeypatch, tmp_path):
     """The other one ends between our plan and our lock."""
-    from press_fixtures import source_notebook, write
-
-    from helpers import cli
-    from helpers.press.notebook import components
-    from helpers.sweep import command
-
     path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
     lock = store.lock
 

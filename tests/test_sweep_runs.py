@@ -1,12 +1,15 @@
 """Sweeps that run: interrupted, resumed, failing, late, and on a Dask cluster."""
 
 import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from press_fixtures import source_notebook, write
@@ -14,12 +17,13 @@ from press_fixtures import source_notebook, write
 from helpers.press.errors import UserError
 from helpers.press.notebook import components, read_notebook
 from helpers.press.parameters import read_parameters
-from helpers.sweep import cluster, local
+from helpers.sweep import cluster, local, remote
 from helpers.sweep.plan import grid
 from helpers.sweep.store import Store, jobs, load
 
 CODE = """import os, time
 from helpers.records import record, stamp
+with open({log!r}, "a") as file: file.write(str(n))
 stamp(profile=profile, seed=0)
 if n == 7: raise ValueError("seven")
 if n == 8: os._exit(1)
@@ -32,10 +36,15 @@ record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
 
 class Sweep:
     def __init__(self, folder, pause=0.0):
-        self.path = write(source_notebook(CODE.format(pause=pause)), folder / "tiny.ipynb")
+        self.log = folder / "begun.txt"  # the n of each execution
+        code = CODE.format(pause=pause, log=str(self.log))
+        self.path = write(source_notebook(code), folder / "tiny.ipynb")
+        self.store = Store("tiny", records=folder / "records", work=folder / "work")
+        self.read()
+
+    def read(self):
         notebook = read_notebook(self.path)
         self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
-        self.store = Store("tiny", records=folder / "records", work=folder / "work")
 
     def jobs(self, *axes):
         return jobs(grid(list(axes)), self.known, "quick", self.path)
@@ -75,13 +84,68 @@ def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
     (seven,) = sweep.jobs("n=7")
     assert sweep.store.failed(seven).exists()
     assert sweep.store.why(seven, sweep.parts) == "failed before"
+    assert [sweep.store.has_failed(job) for job in sweep.jobs("n=6:9")] == [False, True, True, True]
+    assert "longer than 15 s" in sweep.store.note(sweep.jobs("n=9")[0]).read_text()
     assert not [p for p in psutil.process_iter(["cmdline"]) if is_kernel_of(p, sweep.store)]
 
 
 def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
+    assert sweep.log.read_text() == "7"
     (outcome,) = sweep.run("n=7", retries=1)
     assert "seven" in outcome.problem
+    assert sweep.log.read_text() == "777"
+
+
+CHANGING = """from pathlib import Path
+path = Path("tiny.ipynb")
+path.write_text(path.read_text().replace("n * n", "n + n"))
+print(n * n)
+"""
+
+
+def test_code_that_changes_under_a_sweep_is_not_recorded(tmp_path):
+    sweep = Sweep(tmp_path)
+    write(source_notebook(CHANGING), sweep.path)
+    sweep.read()
+    problems = [outcome.problem for outcome in sweep.run("n=1,2", timeout=120)]
+    assert problems == [
+        "the notebook's code changed while it ran: run it again",
+        "the notebook's code changed since the sweep began: start it again",
+    ]
+    assert not list(sweep.store.records.glob("*"))
+    assert all(sweep.store.has_failed(job) for job in sweep.jobs("n=1,2"))
+
+
+def test_a_notebook_without_profiles_is_swept(tmp_path):
+    sweep = Sweep(tmp_path)
+    code = "from helpers.records import record\nrecord('tiny/square', n * n)"
+    write(source_notebook(code, parameters="n = 1  # [0..9]"), sweep.path)
+    sweep.read()
+    assert [outcome.problem for outcome in sweep.run("n=3", timeout=120)] == [""]
+    assert squares(sweep.store) == [9]
+
+
+def test_a_record_larger_than_a_pipe_arrives(tmp_path):
+    sweep = Sweep(tmp_path)
+    code = "from helpers.records import record\nrecord('tiny/text', 'x' * 1_000_000)"
+    write(source_notebook(code), sweep.path)
+    sweep.read()
+    (outcome,) = sweep.run("n=1", timeout=120)
+    assert outcome.problem == ""
+    assert len(outcome.record["metrics"]["tiny/text"]) == 1_000_000
+
+
+def test_a_result_that_was_cut_short_is_a_dead_process(sweep):
+    """As when a run is killed while it sends."""
+    (job,) = sweep.jobs("n=1")
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    os.write(sender.fileno(), (1000).to_bytes(4, "big") + b"begun")
+    sender.close()
+    process = multiprocessing.get_context("forkserver").Process(target=int)
+    process.start()
+    one = local._Running(job, 0, 0, process, receiver, time.monotonic())
+    assert local._outcome(one, None, sweep.store).problem == "its process died"
 
 
 def is_kernel_of(process, store):
@@ -121,6 +185,51 @@ def test_a_sweep_killed_at_any_moment_loses_nothing_and_leaves_nothing_running(t
     after = {path.name: path.stat().st_mtime_ns for path in store.records.glob("*.json")}
     assert before.items() <= after.items()  # what was done was not done again
     assert not list(store.work.glob("*.part")) + list(store.records.glob(".*.part"))
+
+
+CLOCK = """
+import itertools, os, time
+now, jumps = time.time, itertools.cycle([0, 10**8, -(10**8), 10**7])
+time.time = lambda: now() + (next(jumps) if os.path.exists({sign!r}) else 0)
+"""
+JUMPING = """import time
+from helpers.records import record
+open({sign!r}, "w").close()
+first = time.time()
+time.sleep(1)
+record("tiny/square", n * n)
+record("tiny/jump", abs(time.time() - first))
+"""
+CLOCK_DRIVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from press_fixtures import source_notebook, write
+from test_sweep_runs import JUMPING, Sweep
+if __name__ == "__main__":
+    sweep = Sweep(Path({folder!r}))
+    write(source_notebook(JUMPING.format(sign={sign!r})), sweep.path)
+    sweep.read()
+    print([outcome.problem for outcome in sweep.run("n=2", timeout=300.0)])
+"""
+
+
+def test_a_clock_that_jumps_ends_no_run(tmp_path):
+    """It jumps in every process of the sweep, the kernel's too, from the first cell on.
+
+    While a kernel starts, jupyter_client waits by the clock: a jump there fails the run.
+    """
+    script, sign = tmp_path / "driver.py", str(tmp_path / "jump")
+    (tmp_path / "sitecustomize.py").write_text(CLOCK.format(sign=sign))
+    tests = str(Path(__file__).parent)
+    script.write_text(CLOCK_DRIVER.format(tests=tests, folder=str(tmp_path), sign=sign))
+    command, settings = [sys.executable, script], os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True)
+    assert done.stdout == "['']\n", done.stdout + done.stderr
+    store = Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
+    (record,) = load(store.records)
+    assert record["metrics"]["tiny/square"] == 4
+    assert record["metrics"]["tiny/jump"] > 10**6
 
 
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -170,6 +279,65 @@ def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask
             local.kill(one.pid)
     assert [outcome.problem for outcome in outcomes] == [""] * 5
     assert squares(sweep.store) == [1, 4, 9, 16, 25]
+
+
+def test_a_run_that_fails_on_a_cluster_is_tried_again(tmp_path, dask):
+    sweep = Sweep(tmp_path)
+    settings = local.Settings(notebook=sweep.path, retries=1)
+    run = cluster.run_all(sweep.jobs("n=7,2"), sweep.parts, sweep.store, settings, dask[0])
+    problems = {outcome.job.values["n"]: outcome.problem for outcome in run}
+    assert problems[2] == ""
+    assert "ValueError: seven" in problems[7]
+    assert problems[7].count("What it did until then") == 1
+    assert sorted(sweep.log.read_text()) == ["2", "7", "7"]
+    (seven,) = sweep.jobs("n=7")
+    assert sweep.store.failed(seven).exists()
+    assert "seven" in sweep.store.note(seven).read_text()
+
+
+def test_what_a_run_on_a_worker_did_until_its_time_was_up_comes_back(sweep):
+    (job,) = sweep.jobs("n=9")
+    bundle, name = cluster.pack(sweep.path), f"notebooks/{sweep.path.name}"
+    content, problem, seconds, facts = remote.run(bundle, name, "quick", job.values, 25.0, 1, "")
+    assert problem == "took longer than 25 s"
+    assert b'"n = 9' in content
+    assert (facts, seconds < 100) == ({}, True)
+
+
+class Done:
+    """A future as the cluster gives it back."""
+
+    status = "finished"
+
+    def __init__(self, facts):
+        content = nbformat.writes(source_notebook("1")).encode()
+        self.result = lambda: (content, "", 1.5, facts)
+
+
+def test_a_record_tells_of_the_machine_and_the_data_of_the_worker(sweep):
+    (job,) = sweep.jobs("n=1")
+    there = sweep.parts | {"the data sets": "none"}
+    future = Done({"machine": "abacus, 3 cores", "parts": there})
+    record = cluster._outcome(future, job, sweep.parts, sweep.store).record
+    assert (record["hardware"], record["identity"]) == ("abacus, 3 cores", there)
+
+
+def test_a_cluster_that_ran_other_code_is_not_believed(sweep):
+    (job,) = sweep.jobs("n=1")
+    future = Done({"machine": "abacus", "parts": sweep.parts | {"helpers/records.py": "new"}})
+    outcome = cluster._outcome(future, job, sweep.parts, sweep.store)
+    assert outcome.problem.startswith("helpers/records.py changed since the sweep began")
+    assert not sweep.store.record(job).exists()
+
+
+def test_a_worker_keeps_its_data_where_they_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    assert remote.find_data(str(tmp_path)) == str(tmp_path)  # a file system in common
+    assert remote.find_data("/not/here") == str(tmp_path / "cache" / "homework" / "data")
+    monkeypatch.setenv("DATA_DIR", "own")
+    monkeypatch.chdir(tmp_path)
+    assert remote.find_data("/not/here") == str(tmp_path / "own")
 
 
 def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):

@@ -104,7 +104,8 @@ def choose(
     """The values to run with: the profile's, overridden by ``given``.
 
     Text in ``given`` is read as the parameter's type. Raises UserError for a name that the
-    notebook does not have (with the nearest one), or a value of another type or range.
+    notebook does not have (with the nearest one), a value of another type or range, or another
+    profile.
     """
     values: dict[str, Value] = {}
     if profile == "full":
@@ -121,6 +122,11 @@ def choose(
             values[name] = read(value)
         except UserError as error:
             raise UserError(f"{path.name}: {error}") from None
+        if name == "profile" and values[name] != profile:
+            raise UserError(
+                f"{path.name}: profile = {values[name]!r} alone would leave the other profile's "
+                f"budgets: say --profile {values[name]}, which sets them, too"
+            )
     return values
 
 

@@ -1,28 +1,31 @@
 """Runs on a Dask cluster, with no file system in common.
 
 The notebook, the helpers and the lock travel with each run; the executed notebook comes
-back, and its record is written here. A worker needs the packages of requirements.lock and,
-in its DATA_DIR, the data. Clusters on SLURM and the like: start them with dask-jobqueue
+back, and its record is written here. A worker needs the packages of requirements.lock. It takes
+the data from its own DATA_DIR, else from the folder that has them here if it sees that, too, else
+from ``~/.cache/homework/data``, where a first run downloads them.
+
+Clusters on SLURM and the like: start them with dask-jobqueue
 (``SLURMCluster(...).scale(jobs=8)``) and pass its ``scheduler_address``.
 """
 
-import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
 
+from ..downloads import data_dir
 from ..press.errors import UserError
-from ..press.notebook import ROOT, write_atomically
+from ..press.notebook import ROOT, read_notebook, records, write_atomically
 from .local import Outcome, Settings
-from .store import Job, Store
+from .store import Job, Store, changes
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Bundle = dict[str, bytes]  # path below the project's folder to content
 CONNECT_SECONDS = 10  # for a scheduler to answer
@@ -39,41 +42,58 @@ def run_all(
     """
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
-    import cloudpickle
     from distributed import as_completed
 
-    from . import remote
-
-    cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
     with _connected(scheduler) as client:
-        bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
-        sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
-        arguments = [bundle, f"notebooks/{settings.notebook.name}"]
-        futures = {}
-        for job in jobs:
-            future = client.submit(
-                remote.run,
-                *arguments,
-                job.values,
-                settings.timeout,
-                settings.threads,
-                os.environ.get("DATA_DIR", ""),
-                key=f"{job.key}-{sweep}",
-                retries=settings.retries,
-                pure=False,
-            )
-            futures[future] = job
-        for future in as_completed(list(futures)):
+        submit = _submitter(client, settings)
+        running = {submit(job, 0): (job, 0) for job in jobs}
+        ended = as_completed(list(running))
+        for future in ended:
+            job, tries = running.pop(future)
             if future.status == "cancelled":  # not by us: the client has lost the scheduler
                 raise UserError(
                     f"the Dask scheduler at {scheduler} is gone; what was done is recorded: "
                     "run the sweep again for the rest"
                 )
-            outcome = _outcome(future, futures[future], parts, store)
+            outcome = _outcome(future, job, parts, store)
+            if outcome.problem and tries < settings.retries:
+                again = submit(job, tries + 1)
+                running[again] = (job, tries + 1)
+                ended.add(again)
+                continue
+            if outcome.problem:
+                store.fail(job, outcome.problem)
             yield outcome
             if outcome.problem and settings.fail_fast:
-                client.cancel(list(futures))
+                client.cancel(list(running))
                 return
+
+
+def _submitter(client: "Client", settings: Settings) -> Callable[[Job, int], "Future"]:
+    """A function that sends a job to the cluster for the first, second, … time."""
+    import cloudpickle
+
+    from . import remote
+
+    cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
+    bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
+    sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
+
+    def submit(job: Job, tries: int) -> "Future":
+        return client.submit(
+            remote.run,
+            bundle,
+            f"notebooks/{settings.notebook.name}",
+            job.profile,
+            job.values,
+            settings.timeout,
+            settings.threads,
+            str(data_dir()),
+            key=f"{job.key}-{sweep}-{tries}",
+            pure=False,
+        )
+
+    return submit
 
 
 @contextmanager
@@ -100,23 +120,26 @@ def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
     started = time.monotonic()
     if future.status != "finished":
         return Outcome(job, None, f"the cluster gave it up: {future.exception()}", 0.0)
-    content, problem, seconds = future.result()
+    content, problem, seconds, facts = future.result()
+    if not problem and (changed := changes(parts, facts["parts"])):  # before it was packed
+        problem = f"{', '.join(changed)} changed since the sweep began: start it again"
     if problem:
         if content:
             write_atomically(store.failed(job), content)
             problem += f"\nWhat it did until then: {store.failed(job)}"
         return Outcome(job, None, problem, seconds)
     write_atomically(store.notebook(job), content)
-    store.failed(job).unlink(missing_ok=True)
+    store.forget_failure(job)
     executed = nbformat.reads(content.decode(), as_version=4)
-    record = store.save(job, executed, parts, seconds)
+    record = store.save(job, executed, facts["parts"], seconds, facts["machine"])
     return Outcome(job, record, "", seconds + time.monotonic() - started)
 
 
 def pack(notebook: Path) -> Bundle:
-    """What a run needs of this project: the notebook, the helpers, the lock."""
+    """What a run needs of this project: the notebook, helpers, lock, and the records it shows."""
     files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
     files = [path for path in files if "__pycache__" not in path.parts]
+    files += records(read_notebook(notebook))
     bundle = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
     bundle["requirements.lock"] = (ROOT / "requirements.lock").read_bytes()
     return bundle | {f"notebooks/{notebook.name}": notebook.read_bytes()}

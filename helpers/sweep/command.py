@@ -1,7 +1,10 @@
 """``homework sweep`` and ``homework results``: the command line of the sweep."""
 
 import argparse
+import math
+import reprlib
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,19 +21,22 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     sweep = commands.add_parser("sweep", help="run a notebook with many parameters")
     sweep.add_argument("notebook", help="its name or path")
     sweep.add_argument("-g", "--grid", action="append", default=[], metavar="NAME=VALUES",
-                       help="layers=4:8, heads=2,3,4; repeat it for every combination")  # fmt: skip
+                       help="layers=4:8, heads=2,3,4, file='\"a,b.csv\"'; repeat it for every "
+                            "combination")  # fmt: skip
     sweep.add_argument("--zip", action="store_true", help="take the -g lists side by side")
     sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
     sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
-    sweep.add_argument("--jobs", type=_positive, default=1, help="runs at the same time")
-    sweep.add_argument("--threads", type=_positive, default=1, help="of one run (1: as recorded)")
+    sweep.add_argument("--jobs", type=_processes, help="runs at the same time (default: 1)")
+    sweep.add_argument("--threads", type=_processes, default=1, help="of one run (1: as recorded)")
     sweep.add_argument("--dry-run", action="store_true", help="say what would run, and why")
     sweep.add_argument("--limit", type=_positive, help="run at most this many")
     sweep.add_argument("--only-failed", action="store_true", help="run only what failed before")
-    sweep.add_argument("--timeout", type=float, metavar="SECONDS", help="for one run")
-    sweep.add_argument("--retries", type=int, default=0, help="further tries for a failed run")
+    sweep.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one run")
+    sweep.add_argument("--retries", type=_tries, default=0, help="further tries for a failed run")
     sweep.add_argument("--fail-fast", action="store_true", help="start nothing after a failure")
-    sweep.add_argument("--gpus", default="", metavar="0,1", help="devices to share out")
+    sweep.add_argument(
+        "--gpus", type=_devices, default=(), metavar="0,1", help="devices to share out"
+    )
     sweep.add_argument("--engine", default="local", choices=["local", "dask"])
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask scheduler")
     sweep.set_defaults(run=run_sweep)
@@ -45,6 +51,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run_sweep(options: argparse.Namespace) -> int:
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
+    _check_engine(options)
     path = _notebook(options.notebook)
     notebook = read_notebook(path)
     known = read_parameters(notebook, path)
@@ -56,7 +63,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     reasons = {job.key: store.why(job, parts) for job in wanted}
     waiting = [job for job in wanted if reasons[job.key]]
     if options.only_failed:
-        waiting = [job for job in waiting if store.failed(job).exists()]
+        waiting = [job for job in waiting if store.has_failed(job)]
     waiting = waiting[: options.limit]
     done = sum(not reason for reason in reasons.values())
     print(f"{len(wanted)} runs: {done} done, {len(waiting)} to run")
@@ -70,17 +77,33 @@ def run_sweep(options: argparse.Namespace) -> int:
         return _run(waiting, parts, store, path, options)
 
 
+def _check_engine(options: argparse.Namespace) -> None:
+    """Raises UserError for an option that the engine would not heed."""
+    if options.engine == "local" and options.scheduler:
+        raise UserError("--scheduler needs --engine dask: without it the runs would stay here")
+    if options.engine == "dask" and options.jobs:
+        raise UserError(
+            "--jobs is for --engine local: on a cluster, the number of workers and their "
+            "--nthreads say how many runs there are at the same time"
+        )
+    if options.engine == "dask" and options.gpus:
+        raise UserError(
+            "--gpus is for --engine local: start each worker with the CUDA_VISIBLE_DEVICES "
+            "that it may use"
+        )
+
+
 def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> int:
     for leftover in store.work.glob("*.running.ipynb"):
         leftover.unlink()
     settings = local.Settings(
         notebook=path,
-        jobs=options.jobs,
+        jobs=options.jobs or 1,
         threads=options.threads,
         timeout=options.timeout,
         retries=options.retries,
         fail_fast=options.fail_fast,
-        gpus=tuple(filter(None, options.gpus.split(","))),
+        gpus=options.gpus,
     )
     if options.engine == "dask":
         from .cluster import run_all
@@ -94,7 +117,7 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
         spent += outcome.seconds
         if outcome.problem:
             print(f"{outcome.job.label}: {outcome.problem}", file=sys.stderr, flush=True)
-        at_once = max(options.jobs, spent / (time.monotonic() - started))
+        at_once = max(settings.jobs, spent / (time.monotonic() - started))
         left = spent / count * (len(waiting) - count) / at_once
         facts = [_last_metric(outcome), f"{outcome.seconds:.1f} s", f"{failed} failed"]
         facts = " · ".join([*filter(None, facts), f"{_duration(left)} left"])
@@ -111,14 +134,16 @@ def run_results(options: argparse.Namespace) -> int:
     path = _notebook(options.notebook)
     frame = results.runs(Store(path.stem).records)
     parameters = list(read_parameters(read_notebook(path), path))
-    by = options.by.split(",") if options.by else results.varied(frame, parameters)
+    by = list(dict.fromkeys(filter(None, map(str.strip, (options.by or "").split(",")))))
+    by = by or results.varied(frame, parameters)
     if options.metric:
-        frame = results.over_seeds(frame, by or parameters[:1], options.metric)
-        best = frame.loc[frame["mean"].idxmax()]
+        frame = results.over_seeds(frame, by, options.metric)
         print(results.write(frame, options.format))
         if options.format == "text":
-            values = ", ".join(f"{name} {best[name]}" for name in by)
-            print(f"best: {values}: {best['mean']:.4g}")
+            highest = frame.loc[frame["mean"].astype(float).idxmax()]
+            values = [f"{name} {results.shown(highest[name])}" for name in by]
+            mean = f"mean of {options.metric} {results.shown(highest['mean'])}"
+            print(f"highest: {', '.join([*values, mean])}")
         return 0
     same = [name for name in parameters if name in frame and name not in [*by, "seed"]]
     print(results.write(frame.drop(columns=same), options.format))
@@ -136,11 +161,46 @@ def _notebook(name: str) -> Path:
     return path.resolve()
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 64 * cores() + 10_000:
-        raise ValueError
+def _whole(text: str, low: int, high: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        limit = f"from {low} to {high:,}" if high < sys.maxsize else f"of at least {low}"
+        raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not a whole number {limit}")
     return number
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1, sys.maxsize)
+
+
+def _processes(text: str) -> int:
+    return _whole(text, 1, 64 * cores())
+
+
+def _tries(text: str) -> int:
+    return _whole(text, 0, 1000)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= threading.TIMEOUT_MAX:  # beyond it no wait is possible; NaN is neither
+        raise argparse.ArgumentTypeError(
+            f"{reprlib.repr(text)} is not a number of seconds above 0; leave it out for no limit"
+        )
+    return number
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    devices = tuple(device.strip() for device in text.split(","))
+    if not all(devices):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of devices such as 0,1")
+    return devices
 
 
 def _last_metric(outcome: local.Outcome) -> str:

@@ -1,5 +1,6 @@
 """Runs on this machine: a process and a kernel for each, GPUs divided among them."""
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -15,7 +16,10 @@ import psutil
 
 from ..press.errors import UserError
 from ..press.notebook import read_notebook
-from .store import Job, Store
+from .store import Job, Store, refuse_changes
+
+LONGEST_WAIT = 86_400  # seconds at a time: the system takes no more than 24 days
+ENDING_SECONDS = 10  # for a process to end once it has sent its result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,8 @@ def run_all(
                 if outcome.problem and one.tries < settings.retries:
                     waiting.append((one.job, one.tries + 1))
                     continue
+                if outcome.problem:
+                    store.fail(one.job, outcome.problem)
                 yield outcome
                 if outcome.problem and settings.fail_fast:
                     waiting.clear()
@@ -95,7 +101,7 @@ def _start(
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if settings.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
-    store.failed(job).unlink(missing_ok=True)
+    store.forget_failure(job)
     arguments = (job, parts, store, settings.notebook, environment, sender)
     process = context.Process(target=_child, args=arguments)
     process.start()
@@ -114,10 +120,11 @@ def _child(
 
     started = time.monotonic()
     try:
-        given = {name: value for name, value in job.values.items() if name != "profile"}
         target = store.notebook(job)
         target.unlink(missing_ok=True)
-        execute(notebook, target, profile=job.values["profile"], given=given, timeout=None)
+        refuse_changes(notebook, parts, "since the sweep began: start it again")
+        execute(notebook, target, profile=job.profile, given=job.values, timeout=None)
+        refuse_changes(notebook, parts, "while it ran: run it again")
         record = store.save(job, read_notebook(target), parts, time.monotonic() - started)
         sender.send((record, ""))
     except UserError as error:
@@ -152,24 +159,35 @@ def _finished(running: list[_Running], timeout: float | None) -> list[_Running]:
     patience = None
     if timeout is not None:
         patience = max(0.0, min(one.started for one in running) + timeout - now)
-    ended = wait([one.process.sentinel for one in running], patience)
+        patience = min(patience, LONGEST_WAIT)
+    # The result, too: one that is larger than a pipe is sent only as it is read.
+    ready = set(
+        wait([end for one in running for end in (one.process.sentinel, one.result)], patience)
+    )
     late = time.monotonic() - (timeout or float("inf"))
+    over = []
     for one in running:
-        if one.process.sentinel not in ended and one.started <= late:
+        ended = not ready.isdisjoint((one.process.sentinel, one.result))
+        if not ended and one.started <= late:
             kill(one.process.pid)
-    return [one for one in running if one.process.sentinel in ended or one.started <= late]
+        if ended or one.started <= late:
+            over.append(one)
+    return over
 
 
 def _outcome(one: _Running, timeout: float | None, store: Store) -> Outcome:
     seconds = time.monotonic() - one.started
     late = timeout is not None and seconds >= timeout
     record, problem = None, f"took longer than {timeout:g} s" if late else "its process died"
-    try:
+    # A process that died, or was killed, may have sent nothing, or a part.
+    with contextlib.suppress(EOFError, OSError):
         if one.result.poll():
             record, problem = one.result.recv()
-    except EOFError:
-        problem = "its process died"
-    one.process.join()
+    one.result.close()
+    one.process.join(ENDING_SECONDS)
+    if one.process.is_alive():
+        kill(one.process.pid)
+        one.process.join()
     cut_off = store.running(one.job)
     if cut_off.exists():  # its process could not put it away
         os.replace(cut_off, store.failed(one.job))

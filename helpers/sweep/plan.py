@@ -3,18 +3,28 @@
 import csv
 import itertools
 import math
+import re
+from decimal import Decimal
 from pathlib import Path
 
 from ..press.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 
+MOST_VALUES = 100_000  # of a range
+LARGEST = 10**15  # number in a range: beyond it, a float is not exact
+_NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
+_RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+
 
 def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
     """Runs from axes such as ``layers=4:8`` and ``heads=2,3,4``.
 
     A grid has every combination, the last axis changing fastest; ``zipped`` takes the axes
-    side by side. ``first:last`` and ``first:last:step`` include both ends. Raises UserError.
+    side by side. ``first:last`` and ``first:last:step`` include both ends. A list stands in
+    brackets, and a text with a comma, or one that reads like a range, in quotes:
+    ``sizes=[1,2],[3]`` and ``file="a,b.csv"``. Raises UserError.
     """
     named: dict[str, list[str]] = {}
     for axis in axes:
@@ -67,25 +77,55 @@ def cross(runs: list[Run], others: list[Run]) -> list[Run]:
 
 def _values(text: str, axis: str) -> list[str]:
     values = []
-    for part in text.split(","):
-        part = part.strip()
+    for part in _split(text, axis):
         if not part:
             raise UserError(f"-g {axis!r}: a value is missing")
-        values += _range(part, axis) if ":" in part else [part]
+        if _QUOTED.fullmatch(part):
+            values.append(part[1:-1])
+        else:
+            values += _range(part, axis) if _RANGE.fullmatch(part) else [part]
     return values
 
 
+def _split(text: str, axis: str) -> list[str]:
+    """``text`` at the commas that are in no brackets and no quotes.
+
+    A value that does not begin with one is text as it stands, such as ``it's`` or ``C:x[1``.
+    """
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        begins = not parts[-1].strip()
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'" and (depth or begins):
+            quote = character
+        elif character == "[" and (depth or begins):
+            depth += 1
+        elif character == "]" and depth:
+            depth -= 1
+        elif character == "," and not depth:
+            parts.append("")
+            continue
+        parts[-1] += character
+    if depth or quote:
+        raise UserError(f"-g {axis!r}: {'a quote' if quote else 'a bracket'} is not closed")
+    return [part.strip() for part in parts]
+
+
 def _range(text: str, axis: str) -> list[str]:
-    """``4:8`` as 4, 5, 6, 7, 8; ``0.1:0.3:0.1`` as 0.1, 0.2, 0.3."""
+    """``4:8`` as 4, 5, 6, 7, 8; ``0.1:0.3:0.1`` as 0.1, 0.2, 0.3.
+
+    Decimal numbers: what is typed is what is counted with, however many digits it has.
+    """
     try:
-        first, last, *rest = (float(bound) for bound in text.split(":"))
-        step = rest[0] if rest else math.copysign(1, last - first)
-        count = math.floor((last - first) / step + 1e-9) + 1
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"-g {axis!r}: {text!r} is not first:last or first:last:step") from None
-    if len(rest) > 1 or not 1 <= count <= 100_000:
+        first, last, *rest = map(Decimal, text.split(":"))
+        step = rest[0] if rest else Decimal(1 if last >= first else -1)
+        count = math.floor((last - first) / step) + 1
+    except ArithmeticError:  # a step of 0, or too large
+        count = 0
+    if not 1 <= count <= MOST_VALUES or max(abs(first), abs(last)) > LARGEST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
-    return [f"{first + i * step:.12g}" for i in range(count)]
+    return [f"{(first + i * step).normalize():f}" for i in range(count)]
 
 
 def _distinct(runs: list[Run]) -> list[Run]:

@@ -1,5 +1,7 @@
 """Records side by side: one row for each run, or a mean and its spread over seeds."""
 
+import math
+import reprlib
 import statistics
 from pathlib import Path
 
@@ -22,25 +24,51 @@ def runs(folder: Path) -> pd.DataFrame:
         raise UserError(
             f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
         )
-    return frame(records)
+    return frame(records, dtype=object)
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
     """Mean and standard deviation (n − 1) of ``metric`` for each combination of ``by``.
 
-    Raises UserError for a column that is not there.
+    Raises UserError for a column that is not there, or a metric that is no number or that no
+    run has.
     """
     for name in [*by, metric]:
         if name not in frame:
             raise UserError(f"no column {name!r}; there are {', '.join(frame.columns)}")
+    groups: dict[str, tuple[list, list[float]]] = {}
+    for row in frame.to_dict("records"):
+        if not _missing(row[metric]):
+            values = [row[name] for name in by]  # lists and None among them, so no groupby
+            groups.setdefault(repr(values), (values, []))[1].append(_number(row[metric], metric))
+    if not groups:
+        raise UserError(f"no run has a value of {metric!r}")
     rows = []
-    for values, group in frame.groupby(by, sort=True):
-        scores = [float(score) for score in group[metric].dropna()]
-        if scores:
-            spread = statistics.stdev(scores) if len(scores) > 1 else float("nan")
-            mean = statistics.fmean(scores)
-            rows.append([*values, len(scores), mean, spread, min(scores), max(scores)])
-    return pd.DataFrame(rows, columns=[*by, "runs", "mean", "std", "min", "max"])
+    for values, scores in sorted(groups.values(), key=lambda group: [*map(_rank, group[0])]):
+        spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
+        mean = statistics.fmean(scores)
+        rows.append([*values, len(scores), mean, spread, min(scores), max(scores)])
+    columns = [*by, "runs", "mean", "std", "min", "max"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _missing(value: object) -> bool:
+    return value is None or value != value  # NaN is what pandas puts where a run has nothing
+
+
+def _number(value: object, metric: str) -> float:
+    if not isinstance(value, int | float):
+        raise UserError(
+            f"{metric!r} is no number but {reprlib.repr(value)}: choose another --metric"
+        )
+    return float(value)
+
+
+def _rank(value: object) -> tuple:
+    """Where a value stands in the table: numbers by size, then all others as they read."""
+    if isinstance(value, int | float) and not _missing(value):
+        return (0, value, "")
+    return (1, 0, str(value))
 
 
 def varied(frame: pd.DataFrame, parameters: list[str]) -> list[str]:
@@ -52,14 +80,30 @@ def varied(frame: pd.DataFrame, parameters: list[str]) -> list[str]:
     ]
 
 
+def shown(value: object) -> str:
+    """A value as the tables show it: four digits of a fraction, a whole number as such."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return "–"
+    large = 1e4 <= abs(value) < 1e15
+    return f"{value:.0f}" if large else f"{value:.4g}"
+
+
 def write(frame: pd.DataFrame, style: str) -> str:
     """The table as text, CSV, Markdown or LaTeX."""
-    if style == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
-    text = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else str(value))
+    if style == "csv":  # None as `--runs` reads it; an empty cell would be the default
+        given = frame.map(lambda value: value is not None)
+        return frame.where(given, "None").to_csv(index=False).rstrip("\n")
+    text = frame.map(shown)
     if style == "latex":
         return text.to_latex(index=False, escape=True).rstrip("\n")
     if style == "text":
         return text.to_string(index=False)
     lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
+
+
+def _markdown(cell: str) -> str:
+    """A cell's text: a bar would begin the next cell, a line break the next row."""
+    return " ".join(cell.replace("|", "\\|").splitlines())

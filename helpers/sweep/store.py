@@ -4,13 +4,13 @@ A record is named after the run's parameters and holds what the run depended on,
 it can be told whether it is done, and if it would be repeated, why.
 """
 
+import contextlib
 import datetime
 import fcntl
 import hashlib
 import json
 import os
 import platform
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from nbformat import NotebookNode
 
 from .. import mime
 from ..press.errors import UserError
-from ..press.notebook import ROOT, write_atomically
+from ..press.notebook import ROOT, components, read_notebook, write_atomically
 from ..press.parameters import Parameter, Value, choose
 from .plan import Run
+
+DATA = "the data sets"  # the part of an identity that lists files a run need not have read
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Job:
     given: dict[str, Value]
     values: dict[str, Value]
     defaults: dict[str, Value]
+    profile: str  # which a notebook without that parameter has, too
 
     @property
     def key(self) -> str:
@@ -53,7 +56,7 @@ def jobs(runs: list[Run], known: dict[str, Parameter], profile: str, path: Path)
     found = {}
     for run in runs:
         values = choose(known, run, profile, path)
-        job = Job({name: values[name] for name in run}, defaults | values, defaults)
+        job = Job({name: values[name] for name in run}, defaults | values, defaults, profile)
         found.setdefault(json.dumps(sorted(job.values.items()), default=str), job)
     return list(found.values())
 
@@ -81,18 +84,46 @@ class Store:
         """The notebook of a job that is at work."""
         return self.notebook(job).with_suffix(".running.ipynb")
 
+    def note(self, job: Job) -> Path:
+        """Where the problem of a job that failed is written down."""
+        return self.notebook(job).with_suffix(".failed.txt")
+
+    def fail(self, job: Job, problem: str) -> None:
+        """Write down that the job failed, whether or not it left a notebook."""
+        with contextlib.suppress(OSError):  # a full disk: the terminal has the problem, too
+            write_atomically(self.note(job), f"{problem}\n".encode(errors="replace"))
+
+    def has_failed(self, job: Job) -> bool:
+        """Whether the job's last run failed."""
+        return self.note(job).exists() or self.failed(job).exists()
+
+    def forget_failure(self, job: Job) -> None:
+        """Remove what a run that failed has left."""
+        self.note(job).unlink(missing_ok=True)
+        self.failed(job).unlink(missing_ok=True)
+
     def why(self, job: Job, parts: dict[str, str]) -> str:
-        """Why the job has to run: empty if it is done, by code and data as they are now."""
+        """Why the job has to run: empty if it is done by the code as it is now.
+
+        Data count only for a run that had to do without: a record holds for the data set in its
+        stamp, wherever that lies and whatever lies beside it.
+        """
+        from ..catalogue import present
+
         try:
-            done = _read(self.record(job))["identity"]
+            record = _read(self.record(job))
         except FileNotFoundError:
-            return "failed before" if self.failed(job).exists() else "not run yet"
+            return "failed before" if self.has_failed(job) else "not run yet"
         except (ValueError, KeyError, TypeError, RecursionError):
             return "its record is broken"
-        changed = [name for name in sorted(parts | done) if parts.get(name) != done.get(name)]
-        return f"changed since: {', '.join(changed)}" if changed else ""
+        done = record["identity"]
+        if changed := changes(done, parts):
+            return f"changed since: {', '.join(changed)}"
+        if _lacked_data(record) and done.get(DATA) != parts.get(DATA) and present():
+            return "it ran without all its data, and there are other data now"
+        return ""
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self):
         """One sweep at a time in this folder. Raises UserError if there is another."""
         self.work.mkdir(parents=True, exist_ok=True)
@@ -110,17 +141,41 @@ class Store:
             file.flush()
             yield
 
-    def save(self, job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float) -> dict:
-        """Write the job's record; from then on it is done. Returns the record."""
-        record = make_record(job, executed, parts, seconds)
+    def save(
+        self,
+        job: Job,
+        executed: NotebookNode,
+        parts: dict[str, str],
+        seconds: float,
+        machine: str = "",
+    ) -> dict:
+        """Write the job's record; from then on it is done. Returns the record.
+
+        ``machine`` is the hardware that it ran on: this one's unless it says otherwise.
+        """
+        record = make_record(job, executed, parts, seconds, machine or hardware())
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n"
         write_atomically(self.record(job), text)
         return record
 
 
-def make_record(job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float) -> dict:
+def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The parts, but the data sets, that differ between two sets of ``components``."""
+    names = sorted((before | after).keys() - {DATA})
+    return [name for name in names if before.get(name) != after.get(name)]
+
+
+def refuse_changes(notebook: Path, parts: dict[str, str], when: str) -> None:
+    """Raises UserError if what a run depends on is not as in ``parts`` any more."""
+    if changed := changes(parts, components(read_notebook(notebook))):
+        raise UserError(f"{', '.join(changed)} changed {when}")
+
+
+def make_record(
+    job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float, machine: str
+) -> dict:
     """What an executed notebook recorded, with how it was made."""
-    metrics, claims, stamp = {}, {}, {}
+    metrics, claims, stamp, warned = {}, {}, {}, False
     for cell in executed.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -129,6 +184,7 @@ def make_record(job: Job, executed: NotebookNode, parts: dict[str, str], seconds
             if content := data.get(mime.CLAIM):
                 claims[content["name"]] = content["holds"]
             stamp |= data.get(mime.STAMP, {})
+            warned |= "StandInWarning" in output.get("text", "")
     return {
         "parameters": job.values,
         "metrics": metrics,
@@ -136,7 +192,8 @@ def make_record(job: Job, executed: NotebookNode, parts: dict[str, str], seconds
         "stamp": stamp,
         "seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hardware": hardware(),
+        "hardware": machine,
+        "lacked_data": warned or _lacked_data({"stamp": stamp}),
         "identity": parts,
     }
 
@@ -157,6 +214,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _lacked_data(record: dict) -> bool:
+    """Whether a run computed on a stand-in, or without some of its data sets."""
+    return record.get("lacked_data", "stand-in" in str(record.get("stamp")))
 
 
 def _read(path: Path) -> dict:

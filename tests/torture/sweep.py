@@ -108,7 +108,7 @@ def strays(store):
 
 def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
     draw, store = random.Random(SEED), Small(tmp_path, CODE).store
-    seen, kills = {}, 0
+    seen, kills, lost = {}, 0, 0
     for _ in range(KILLS):
         before = len(seen)
         process = drive(tmp_path, RUNS, JOBS)
@@ -122,7 +122,7 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         now = snapshot(store)
-        assert seen.items() <= now.items()  # nothing lost, nothing done again
+        lost += len(seen.items() - now.items())  # gone, or done again
         load(store.records)  # nothing half written
         seen = now
         if draw.random() < 0.5:  # else the next sweep meets what dies of this one
@@ -130,18 +130,20 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
     process = drive(tmp_path, RUNS, JOBS)
     _, errors = process.communicate(timeout=PATIENCE * 6)
     assert process.returncode == 0, errors
-    assert squares(store) == sorted(n * n for n in range(RUNS))
-    assert seen.items() <= snapshot(store).items()
+    lost += len(seen.items() - snapshot(store).items())
+    doubled = len(squares(store)) - len(set(squares(store)))
     until(lambda: not strays(store), "the end of the kernels")
-    left = [*store.work.glob("*.running.ipynb"), *store.work.glob("*.failed.ipynb")]
+    left = [*store.work.glob("*.running.ipynb"), *store.work.glob("*.failed.*")]
     left += [*store.work.glob(".*.part"), *store.records.glob(".*")]
     begun = [line.split() for line in (tmp_path / "begun.txt").read_text().splitlines()]
     left += [f for _, _, owner in begun for f in Path("/tmp").glob(f"hw-{owner}-*")]
-    assert left == []
     figures["runs of the sweep"] += RUNS
     figures["kills of the engine while at work"] += kills
     figures["runs cut short and begun again"] += len(begun) - RUNS
-    figures["records lost, doubled or half written; strays; temporary files left"] += 0
+    figures["records lost or doubled"] += lost + doubled
+    figures["temporary files left"] += len(left)
+    assert squares(store) == sorted(n * n for n in range(RUNS))
+    assert (lost, left) == (0, [])
 
 
 def test_two_sweeps_on_one_folder(tmp_path, figures):
@@ -226,14 +228,6 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, tmpfs, figures):
         figures["runs refused by a full disk, done when there was room"] += len(full)
 
 
-def test_a_clock_that_jumps_ends_no_run(tmp_path, figures, monkeypatch):
-    now, jumps = time.time, iter([0, 10**9, -(10**9), 10**8] * 10**6)
-    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
-    sweep = Small(tmp_path, CODE)
-    assert [outcome.problem for outcome in sweep.run("n=1:2", jobs=2, timeout=300.0)] == ["", ""]
-    figures["runs under a jumping clock"] += 2
-
-
 def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, dask):
     address, (process, *_) = dask
     sweep = Small(tmp_path, CODE)
@@ -248,8 +242,9 @@ def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, dask):
             if len(done) == 2:
                 local.kill(process.pid)
     assert "\n" not in str(caught.value)
+    figures["schedulers killed"] += 1
+    figures["records lost with a scheduler"] += len(done) - len(squares(sweep.store))
     assert len(squares(sweep.store)) == len(done) < 9
     rest = sweep.run("n=1:9", jobs=2)
     assert len(rest) == 9 - len(done)
     assert squares(sweep.store) == [n * n for n in range(1, 10)]
-    figures["schedulers killed; runs lost: 0"] += 1
