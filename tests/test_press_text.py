@@ -129,6 +129,14 @@ def test_markdown_pieces_do_not_spoil_each_other():
     assert third
 
 
+def test_parts_of_a_question_in_running_text_are_no_list():
+    text = "(a) How many are there? (b) And how many\nmore?"
+    item = f"* {text}".replace("\n", "\n  ")
+    for latex in to_latex([text, item]):
+        assert "(a) How many are there? (b) And how many" in latex
+        assert "enumerate" not in latex
+
+
 def test_markdown_tables_have_rules_and_alignment():
     (latex,) = to_latex(["| a | b |\n|---|--:|\n| x | 1 |"])
     assert r"\begin{nbtable}{lr}" in latex

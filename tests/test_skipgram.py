@@ -270,6 +270,7 @@ MUTATIONS = [
     ("self-normalised-rate", "@ spread", "@ spread * 2"),
     ("normaliser-cost", "(2 * d * h - 1) + (S + 1) * h", "(S + 1) * h"),
     ("rejection-exact", "(scores - bound).exp())", "(4 * (scores - bound)).exp())"),
+    ("rejection-exact", "lengths.max(), scores.max()", "lengths.max(), lengths.max()"),
     ("negative-sampling-gradient", "sigmoid(-outside[observed]", "sigmoid(outside[observed]"),
     ("negative-sampling-differs", "bias = [misfit(K * push - pull)", "bias = [misfit(gradient)"),
     ("negative-sampling-optimum", "- math.log(K))", "- math.log(K + 1))"),

@@ -14,7 +14,8 @@ from .errors import UserError
 
 # Jupyter's Markdown: GitHub's, with TeX mathematics and, where we trust it, LaTeX environments.
 _FORMAT = "markdown+tex_math_dollars+tex_math_single_backslash+lists_without_preceding_blankline"
-_FORMAT += "+autolink_bare_uris-citations-example_lists-auto_identifiers-implicit_figures"
+_FORMAT += "+autolink_bare_uris-citations-fancy_lists-example_lists-auto_identifiers"
+_FORMAT += "-implicit_figures"
 _UNTRUSTED = f"{_FORMAT}-raw_tex-raw_html-raw_attribute-latex_macros-yaml_metadata_block"
 _BOUNDARY = "PRESSxBOUNDARYx"
 
