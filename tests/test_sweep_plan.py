@@ -15,7 +15,7 @@ from helpers import catalogue, cli, mime
 from helpers.press.errors import UserError
 from helpers.press.notebook import components
 from helpers.press.parameters import read_parameters
-from helpers.sweep import command, results
+from helpers.sweep import command
 from helpers.sweep.plan import cross, grid, table
 from helpers.sweep.store import Store, jobs, load
 
@@ -230,127 +230,6 @@ def test_a_file_that_is_no_record_is_named(store):
     (store.records / "x.json").write_text(json.dumps({"parameters": {}}))
     with pytest.raises(UserError, match=r"x\.json is not a record"):
         load(store.records)
-
-
-def test_the_table_gives_mean_and_spread_over_seeds(store):
-    known = read_parameters(
-        source_notebook(parameters="seed = 0  # s\nn = 1  # n\nprofile='q'"), PATH
-    )
-    for job in jobs(grid(["n=1,2", "seed=0,1,2"]), known, "quick", PATH):
-        score = nbformat.from_dict(value("t/score"))
-        content = next(iter(content for m, content in score.data.items() if "record" in m))
-        content["value"] = job.values["n"] + job.values["seed"] / 10
-        store.save(job, executed(score), PARTS, 1.0)
-    frame = results.runs(store.records)
-    assert len(frame) == 6
-    assert results.varied(frame, list(known)) == ["n"]
-    table = results.over_seeds(frame, ["n"], "score")
-    assert table["mean"].tolist() == pytest.approx([1.1, 2.1])
-    assert table["std"].tolist() == pytest.approx([0.1, 0.1])
-    assert table["runs"].tolist() == [3, 3]
-    with pytest.raises(UserError, match="no column 'scores'"):
-        results.over_seeds(frame, ["n"], "scores")
-    for style in results.FORMATS:
-        assert "mean" in results.write(table, style)
-
-
-def recorded(store, *runs):
-    """Records with the given parameters and metrics."""
-    store.records.mkdir()
-    for i, (parameters, metrics) in enumerate(runs):
-        metrics = {f"t/{name}": value for name, value in metrics.items()}
-        record = {"parameters": parameters, "metrics": metrics, "identity": {}, "seconds": 1.0}
-        (store.records / f"{i}.json").write_text(json.dumps(record))
-    return results.runs(store.records)
-
-
-def test_runs_are_grouped_by_lists_and_by_none_too(store):
-    frame = recorded(
-        store,
-        ({"sizes": [1, 2], "cap": None}, {"score": 1}),
-        ({"sizes": [1, 2], "cap": None}, {"score": 3}),
-        ({"sizes": [3], "cap": 10}, {"score": 5}),
-        ({"sizes": [3], "cap": 9}, {}),
-    )
-    table = results.over_seeds(frame, ["cap", "sizes"], "score")
-    assert table[["cap", "sizes", "runs", "mean"]].to_numpy().tolist() == [
-        [10, [3], 1, 5.0],
-        [None, [1, 2], 2, 2.0],
-    ]
-
-
-def test_a_metric_is_a_number_that_some_run_has(store):
-    frame = recorded(store, ({"n": 1}, {"word": "x", "score": None}))
-    with pytest.raises(UserError, match=r"'word' is no number but 'x'"):
-        results.over_seeds(frame, ["n"], "word")
-    with pytest.raises(UserError, match="no run has a value of 'score'"):
-        results.over_seeds(frame, ["n"], "score")
-
-
-def test_whole_numbers_are_shown_whole_beside_runs_that_have_none(store):
-    frame = recorded(store, ({"n": 1}, {"size": 351_190}), ({"n": 2}, {"share": 0.123456}))
-    assert results.write(frame, "csv").splitlines()[1] == "1,351190,1.0,"
-    lines = results.write(frame, "markdown").splitlines()
-    assert lines[2:] == ["| 1 | 351190 | 1 | – |", "| 2 | – | 1 | 0.1235 |"]
-    assert results.shown(351_190.0) == "351190"
-
-
-def test_a_bar_in_markdown_begins_no_cell(store):
-    frame = recorded(store, ({"text": "a|b\nc", "none": None}, {}))
-    assert results.write(frame, "markdown").splitlines()[2] == "| a\\|b c | None | 1 |"
-    assert results.write(frame, "csv").endswith(",None,1.0")
-
-
-@pytest.fixture
-def layered(store, monkeypatch, tmp_path):
-    """A notebook with records, as the command line sees it."""
-    path = write(source_notebook("1", parameters="layers = 1\nheads = 1"), tmp_path / "x.ipynb")
-    scores = {(5, 2): 0.5, (5, 3): 0.9, (6, 2): 0.7}
-    runs = [({"layers": m, "heads": n}, {"score": score}) for (m, n), score in scores.items()]
-    recorded(store, *runs)
-    monkeypatch.setattr(command, "Store", lambda name: store)
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("by", "last"),
-    [
-        ("layers, heads,layers", "highest: layers 5, heads 3, mean of score 0.9"),
-        ("layers", "highest: layers 5, mean of score 0.7"),
-        (",", "highest: layers 5, heads 3, mean of score 0.9"),
-    ],
-)
-def test_the_highest_mean_is_named(layered, capsys, by, last):
-    assert cli.main(["results", layered, "--metric", "score", "--by", by]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == last
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--timeout", "0"], "'0' is not a number of seconds above 0"),
-        (["--timeout", "nan"], "'nan' is not a number of seconds above 0"),
-        (["--timeout", "inf"], "'inf' is not a number of seconds above 0"),
-        (["--timeout=-1"], "'-1' is not a number of seconds above 0"),
-        (["--retries=-1"], "'-1' is not a whole number from 0"),
-        (["--jobs", "0"], "'0' is not a whole number from 1"),
-        (["--limit", "x"], "'x' is not a whole number of at least 1"),
-        (["--gpus", "0,,1"], "not a list of devices"),
-    ],
-)
-def test_a_number_that_makes_no_sense_is_refused(layered, capsys, options, message):
-    with pytest.raises(SystemExit):
-        cli.main(["sweep", layered, "--dry-run", *options])
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "options", [["--engine", "dask", "--jobs", "2"], ["--engine", "dask", "--gpus", "0"],
-                ["--scheduler", "tcp://x:1"]],
-)  # fmt: skip
-def test_what_the_engine_would_not_heed_is_refused(layered, capsys, options):
-    assert cli.main(["sweep", layered, "--dry-run", *options]) == 2
-    assert " --engine " in capsys.readouterr().err
 
 
 CELL = st.text(max_size=12)

@@ -97,6 +97,17 @@ def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     assert sweep.log.read_text() == "777"
 
 
+def test_a_failure_is_forgotten_when_the_run_succeeds_and_not_before(sweep):
+    one, two = sweep.jobs("n=1,9")
+    for job in (one, two):
+        sweep.store.fail(job, "its process died")
+    settings = local.Settings(notebook=sweep.path, jobs=2)
+    outcomes = local.run_all([one, two], sweep.parts, sweep.store, settings)
+    assert next(outcomes).job == one
+    outcomes.close()  # as when the sweep is stopped, in the middle of the second
+    assert [sweep.store.has_failed(job) for job in (one, two)] == [False, True]
+
+
 CHANGING = """from pathlib import Path
 path = Path("tiny.ipynb")
 path.write_text(path.read_text().replace("n * n", "n + n"))
@@ -131,7 +142,7 @@ def test_a_record_larger_than_a_pipe_arrives(tmp_path):
     code = "from helpers.records import record\nrecord('tiny/text', 'x' * 1_000_000)"
     write(source_notebook(code), sweep.path)
     sweep.read()
-    (outcome,) = sweep.run("n=1", timeout=120)
+    (outcome,) = sweep.run("n=1", timeout=1e8)  # longer than the system waits at a time
     assert outcome.problem == ""
     assert len(outcome.record["metrics"]["tiny/text"]) == 1_000_000
 

@@ -79,6 +79,8 @@ def run_all(
                     continue
                 if outcome.problem:
                     store.fail(one.job, outcome.problem)
+                else:
+                    store.forget_failure(one.job)
                 yield outcome
                 if outcome.problem and settings.fail_fast:
                     waiting.clear()
@@ -101,7 +103,7 @@ def _start(
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if settings.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
-    store.forget_failure(job)
+    store.failed(job).unlink(missing_ok=True)  # the note stays until the job has not failed
     arguments = (job, parts, store, settings.notebook, environment, sender)
     process = context.Process(target=_child, args=arguments)
     process.start()
