@@ -22,6 +22,8 @@ from ..press.notebook import ROOT, components, read_notebook, write_atomically
 from ..press.parameters import Parameter, Value, choose
 from .plan import Run
 
+# Modules that a notebook imports to show earlier runs: none makes a number of its own run.
+SHOWS_RUNS = ("helpers/recorded.py", "helpers/sweep/", "helpers/press/")
 DATA = "the data sets"  # the part of an identity that lists files a run need not have read
 
 
@@ -160,8 +162,11 @@ class Store:
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """The parts, but the data sets, that differ between two sets of ``components``."""
-    names = sorted((before | after).keys() - {DATA})
+    """The parts that differ between two sets of ``components`` and can change a number.
+
+    The data sets are left out (see ``Store.why``), and the code that shows recorded runs.
+    """
+    names = sorted(name for name in before | after if not name.startswith((DATA, *SHOWS_RUNS)))
     return [name for name in names if before.get(name) != after.get(name)]
 
 
