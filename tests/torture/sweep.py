@@ -136,7 +136,7 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
     left = [*store.work.glob("*.running.ipynb"), *store.work.glob("*.failed.*")]
     left += [*store.work.glob(".*.part"), *store.records.glob(".*")]
     begun = [line.split() for line in (tmp_path / "begun.txt").read_text().splitlines()]
-    left += [f for _, _, owner in begun for f in Path("/tmp").glob(f"hw-{owner}-*")]
+    left += [f for _, _, owner in begun for f in Path("/tmp").glob(f"*homework-kernel-{owner}-*")]
     figures["runs of the sweep"] += RUNS
     figures["kills of the engine while at work"] += kills
     figures["runs cut short and begun again"] += len(begun) - RUNS
