@@ -11,13 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from .. import mime
 from .errors import UserError
 from .notebook import (
     ROOT,
     code_cells,
     helper_modules,
     identity,
+    lacks_data,
     read_notebook,
     records,
     tags,
@@ -240,14 +240,7 @@ def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
     shown = records(notebook)
     files = [*helper_modules(notebook), *{path.parent for path in shown}, *shown]
     names = [path.relative_to(ROOT).as_posix() for path in files]
-    if (at_hand := target.parent.parent / ".data").exists() and _on_stand_ins(target):
+    if (at_hand := target.parent.parent / ".data").exists() and lacks_data(read_notebook(target)):
         names.append(at_hand.as_posix())
     lines = [f"{target.as_posix()}: {' '.join(names)}", *(f"{name}:" for name in names)]
     write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")
-
-
-def _on_stand_ins(executed: Path) -> bool:
-    """Whether the stamp of an executed notebook says that it lacked a data set."""
-    outputs = [output for cell in code_cells(read_notebook(executed)) for output in cell.outputs]
-    stamps = [output.get("data", {}).get(mime.STAMP, {}) for output in outputs]
-    return any("stand-in" in str(stamp) for stamp in stamps)

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from .. import mime
 from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,14 @@ def is_colab(cell: NotebookNode) -> bool:
 def tags(cell: NotebookNode) -> list[str]:
     """A cell's tags."""
     return cell.metadata.get("tags", [])
+
+
+def lacks_data(executed: NotebookNode) -> bool:
+    """Whether a run computed on a stand-in, or without some of its data sets."""
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    warned = any("StandInWarning" in output.get("text", "") for output in outputs)
+    stamps = [output.get("data", {}).get(mime.STAMP, {}) for output in outputs]
+    return warned or "stand-in" in str(stamps)
 
 
 def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from .. import mime
 from ..press.errors import UserError
-from ..press.notebook import ROOT, components, read_notebook, write_atomically
+from ..press.notebook import ROOT, components, lacks_data, read_notebook, write_atomically
 from ..press.parameters import Parameter, Value, choose
 from .plan import Run
 
@@ -121,7 +121,8 @@ class Store:
         done = record["identity"]
         if changed := changes(done, parts):
             return f"changed since: {', '.join(changed)}"
-        if _lacked_data(record) and done.get(DATA) != parts.get(DATA) and present():
+        lacked = record.get("lacked_data", "stand-in" in str(record.get("stamp")))
+        if lacked and done.get(DATA) != parts.get(DATA) and present():
             return "it ran without all its data, and there are other data now"
         return ""
 
@@ -180,7 +181,7 @@ def make_record(
     job: Job, executed: NotebookNode, parts: dict[str, str], seconds: float, machine: str
 ) -> dict:
     """What an executed notebook recorded, with how it was made."""
-    metrics, claims, stamp, warned = {}, {}, {}, False
+    metrics, claims, stamp = {}, {}, {}
     for cell in executed.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -189,7 +190,6 @@ def make_record(
             if content := data.get(mime.CLAIM):
                 claims[content["name"]] = content["holds"]
             stamp |= data.get(mime.STAMP, {})
-            warned |= "StandInWarning" in output.get("text", "")
     return {
         "parameters": job.values,
         "metrics": metrics,
@@ -198,7 +198,7 @@ def make_record(
         "seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": machine,
-        "lacked_data": warned or _lacked_data({"stamp": stamp}),
+        "lacked_data": lacks_data(executed),
         "identity": parts,
     }
 
@@ -219,11 +219,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _lacked_data(record: dict) -> bool:
-    """Whether a run computed on a stand-in, or without some of its data sets."""
-    return record.get("lacked_data", "stand-in" in str(record.get("stamp")))
 
 
 def _read(path: Path) -> dict:
