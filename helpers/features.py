@@ -23,11 +23,12 @@ from filelock import FileLock
 from torch import Tensor
 
 from helpers.downloads import shown
+from helpers.encoder import encode_packed, token_vectors
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerBase
 
-FORMAT = "1"  # goes up when the numbers in a cache would come out differently
+FORMAT = "2"  # goes up when the numbers in a cache would come out differently
 SPARE_BYTES = 1 << 30  # of disk that a cache leaves free
 CHECKPOINT_TOKENS = 200_000  # computed between two notes of how far the work has come
 
@@ -145,14 +146,13 @@ def plan_batches(
 
 @torch.inference_mode()
 def encode(model: "BertModel", ids: Tensor, lengths: Tensor, *, bf16: bool = False) -> Tensor:
-    """The encoder's last layer (B, T, width), float32, with padding masked out.
+    """The encoder's last layer (B, T, width), float32, 0 over padding.
 
     ``bf16`` computes matrix products in bfloat16, several times faster where the hardware
     has it.
     """
-    inside = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
-        return model(input_ids=ids, attention_mask=inside).last_hidden_state.float()
+        return token_vectors(model, ids, lengths).float()
 
 
 @torch.inference_mode()
@@ -167,12 +167,11 @@ def layer_means(
     means = torch.empty(config.num_hidden_layers + 1, len(rows), config.hidden_size)
     for batch in plan_batches(tokens.lengths[rows], tokens=budget):
         ids, lengths = (part.to(model.device) for part in tokens.batch(rows[batch]))
-        inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # (B, T)
         with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
-            found = model(input_ids=ids, attention_mask=inside.long(), output_hidden_states=True)
-        share = inside / lengths[:, None]  # (B, T), each row adds up to 1
-        states = torch.stack(found.hidden_states).float()  # (layers + 1, B, T, width)
-        means[:, batch] = torch.einsum("bt,lbtw->lbw", share, states).cpu()
+            found, _ = encode_packed(model, ids, lengths, output_hidden_states=True)
+        states = torch.cat(found.hidden_states).float()  # (layers + 1, total tokens, width)
+        parts = [part.mean(1) for part in states.split(lengths.tolist(), dim=1)]
+        means[:, batch] = torch.stack(parts, dim=1).cpu()
     return means
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from helpers.encoder import token_vectors
 from helpers.features import plan_batches
 
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:
     return x.gather(1, source[:, :, None].expand_as(x))
 
 
+def run_gru(gru: nn.GRU, x: Tensor) -> Tensor:
+    """Outputs of a GRU for rows x (B, T, width), in the dtype that autocast asks for.
+
+    On a processor autocast itself would convert the weights at every time step.
+    """
+    kind = x.device.type
+    if kind == "cuda" or not torch.is_autocast_enabled(kind):
+        return gru(x)[0]
+    dtype = torch.get_autocast_dtype(kind)
+    weights = {name: weight.to(dtype) for name, weight in gru.named_parameters()}
+    with torch.autocast(kind, enabled=False):
+        return torch.func.functional_call(gru, weights, (x.to(dtype),))[0]
+
+
 class BidirectionalGRU(nn.Module):
     """A bidirectional GRU (Cho et al. 2014) that never reads padding.
 
@@ -76,8 +91,8 @@ class BidirectionalGRU(nn.Module):
         rows = torch.arange(len(x), device=x.device)
         for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
             x = self.dropout(x) if layer else x
-            forth = ahead(x)[0]  # (B, T, hidden)
-            reverse = back(reverse_rows(x, lengths))[0]  # (B, T, hidden), last step first
+            forth = run_gru(ahead, x)  # (B, T, hidden)
+            reverse = run_gru(back, reverse_rows(x, lengths))  # (B, T, hidden), last step first
             x = torch.cat([forth, reverse_rows(reverse, lengths)], dim=-1)
         return x, torch.cat([forth[rows, lengths - 1], reverse[rows, lengths - 1]], dim=-1)
 
@@ -185,9 +200,7 @@ class SentimentClassifier(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits (B,) of token numbers (B, T)."""
-        inside = mask(lengths, ids.shape[1]).long()
-        features = self.encoder(input_ids=ids, attention_mask=inside).last_hidden_state
-        return self.head(features, lengths)
+        return self.head(token_vectors(self.encoder, ids, lengths), lengths)
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

@@ -2,9 +2,18 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers import encoder
-from helpers.encoder import load_encoder, minilm_attention_inputs, minilm_folder, token_rows
+from helpers.encoder import (
+    attend_by_review,
+    load_encoder,
+    minilm_attention_inputs,
+    minilm_folder,
+    token_rows,
+    token_vectors,
+)
 
 TEXTS = ["A film about attention, and about time.", "Nobody saw the ending coming! " * 30]
 
@@ -43,6 +52,38 @@ def test_attention_inputs_are_those_of_transformers(packaged):
     for x, reference in zip(ours, seen, strict=True):
         assert x.shape == (2, 12, 40, 32)
         torch.testing.assert_close(x.transpose(1, 2).flatten(2), reference, rtol=1e-4, atol=1e-4)
+
+
+def with_masks(model, ids, inside):
+    """The last layer as transformers computes it by itself, from rows with a mask."""
+    model.set_attn_implementation("eager")
+    try:
+        return model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+    finally:
+        attend_by_review(model)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_reviews_in_one_row_get_what_masked_rows_get(small_bert, lengths, spare):
+    lengths = torch.tensor(lengths)
+    ids = torch.randint(1, 40, (len(lengths), int(lengths.max()) + spare))
+    inside = torch.arange(ids.shape[1]) < lengths[:, None]
+    weight = small_bert.encoder.layer[0].attention.self.key.weight
+    found, expected = token_vectors(small_bert, ids, lengths), with_masks(small_bert, ids, inside)
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-5)
+    assert (found[~inside] == 0).all()
+    slopes = [torch.autograd.grad(x[inside].sin().sum(), weight)[0] for x in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-4)
+    direct = small_bert(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+    torch.testing.assert_close(direct[inside], expected[inside], rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_would_mix_reviews_is_refused(small_bert):
+    small_bert.set_attn_implementation("sdpa")
+    with pytest.raises(ValueError, match="attends across reviews: give it to attend_by_review"):
+        token_vectors(small_bert, torch.tensor([[2, 3]]), torch.tensor([2]))
+    attend_by_review(small_bert)
 
 
 def test_quick_takes_the_packaged_encoder(packaged):

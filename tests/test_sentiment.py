@@ -119,6 +119,22 @@ def test_attention_weights_are_shares():
     assert (weights[~sentiment.mask(lengths, 5)] == 0).all()
 
 
+def test_in_bfloat16_the_gru_gives_nearly_the_same_and_learns_nearly_the_same():
+    torch.manual_seed(0)
+    head, x = GRUHead(width=6, hidden=5).eval(), torch.randn(4, 30, 6)
+    lengths = torch.tensor([30, 1, 17, 8])
+    found = []
+    for low in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+            outputs, final = head.gru(x, lengths)
+        assert outputs.dtype == (torch.bfloat16 if low else torch.float32)
+        (slope,) = torch.autograd.grad(final.float().sum(), head.gru.back[0].weight_hh_l0)
+        found.append((final.float(), slope))
+    for exact, rough in zip(*found, strict=True):
+        assert exact.dtype == rough.dtype == torch.float32
+        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.03)
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode(small_bert):
     model = SentimentClassifier(small_bert, HEADS["gru"]()).train()
     assert model.head.training
@@ -237,7 +253,7 @@ MUTATIONS = [
     ("labels", '("negative", "positive")', '("positive", "negative")'),
     ("parameters", "self.output = nn.Linear(2 * hidden, 1)", "self.output = nn.Linear(hidden, 1)"),
     ("parameters", "encoder.requires_grad_(not frozen)", "encoder.requires_grad_(frozen)"),
-    ("packed", "back(reverse_rows(x, lengths))", "back(x.flip(1))"),
+    ("packed", "run_gru(back, reverse_rows(x, lengths))", "run_gru(back, x.flip(1))"),
     ("packed", "forth[rows, lengths - 1]", "forth[:, -1]"),
 ]
 
