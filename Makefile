@@ -64,7 +64,7 @@ remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(
 same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
 
 # The data sets' files that are there, as a checksum of their names. Numbers from a stand-in follow it.
-AT_HAND = $(shell cd "$${DATA_DIR:-data/cache}" && find -L . -maxdepth 3 -type f ! -name '.*' ! -path './features/*' ! -path './checkpoints/*' | LC_ALL=C sort | cksum)
+AT_HAND = $(shell cd "$${DATA_DIR:-data/cache}" 2>/dev/null && find -L . -maxdepth 3 -type f ! -name '.*' ! -path './features/*' ! -path './checkpoints/*' | LC_ALL=C sort | cksum)
 
 .PHONY: help
 help: ## list the targets

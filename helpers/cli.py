@@ -1,13 +1,14 @@
 """The command ``homework``: what Make calls, and what a person may call directly."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .press.errors import UserError
-from .sweep.command import add_commands
+from .sweep.command import add_commands, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +52,20 @@ def _pair(text: str) -> list[str]:
     return [name, value]
 
 
+def _timeout(text: str) -> int:
+    return whole(text, 0, sys.maxsize)
+
+
+def _megabytes(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:  # NaN is neither
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of megabytes above 0")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="homework", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -60,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("target", type=Path)
     execute.add_argument("--profile", default="quick", choices=["quick", "full"])
     execute.add_argument("-p", type=_pair, action="append", default=[], metavar="NAME VALUE")
-    execute.add_argument("--timeout", type=int, default=600, help="seconds it may take; 0: any")
+    execute.add_argument(
+        "--timeout", type=_timeout, default=600, help="seconds it may take; 0: any"
+    )
     execute.set_defaults(run=_execute)
 
     render = commands.add_parser("render", help="turn an executed notebook into LaTeX")
@@ -73,13 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("target", type=Path)
     typeset.add_argument("--work", type=Path, required=True)
     typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
-    typeset.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
+    typeset.add_argument("--limit", type=_megabytes, default=100, help="largest PDF, in MB")
     typeset.set_defaults(run=_typeset)
 
     check = commands.add_parser("check", help="look a PDF over before it is handed in")
     check.add_argument("pdf", type=Path)
     check.add_argument("--work", type=Path, help="the folder it was set in, build/<profile>")
-    check.add_argument("--limit", type=float, default=100, help="largest PDF, in MB")
+    check.add_argument("--limit", type=_megabytes, default=100, help="largest PDF, in MB")
     check.set_defaults(run=_check)
 
     docs = commands.add_parser("docs", help="publish a PDF and the README's pictures")

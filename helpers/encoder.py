@@ -23,7 +23,6 @@ from helpers.attention import softmax_attention
 
 if TYPE_CHECKING:  # importing transformers takes seconds: only load_encoder pays for it
     from transformers import BertModel, PreTrainedTokenizerBase
-    from transformers.modeling_outputs import BaseModelOutput
 
 BERT = "bert-base-uncased"
 MINILM = "all-MiniLM-L6-v2"
@@ -56,15 +55,21 @@ def load_encoder(*, profile: str = "quick") -> Encoder:
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
         return _load(BERT, BERT)
-    except SafetensorError as error:
-        raise ValueError(
-            f"the weights of {BERT} on this disk are damaged ({error}): remove them from the "
-            "hub's cache (`hf cache ls` shows where) and start again"
-        ) from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise _damaged(error) from None
     except OSError as error:
-        reason = str(error).splitlines()[0]
+        if "not a valid JSON" in str(error):
+            raise _damaged(error) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         warnings.warn(f"no {BERT}: {reason} Using {MINILM} instead.", stacklevel=2)
         return _load(minilm_folder(), f"{MINILM} (packaged, in place of {BERT})")
+
+
+def _damaged(error: Exception) -> ValueError:
+    return ValueError(
+        f"the files of {BERT} on this disk are damaged ({error}): remove them from the hub's "
+        "cache (`hf cache ls` shows where) and start again"
+    )
 
 
 def _load(name: str | Path, source: str) -> Encoder:
@@ -96,8 +101,9 @@ def attention_by_review(
     ``query``, ``key`` and ``value`` are (1, heads, total tokens, D), the reviews one after the
     other, ``lengths`` tokens each; a token attends to its own review's: (1, total, heads, D).
     So there is no padding to compute or to mask, and the weights of one review fit a
-    processor's cache. They are not dropped out: to draw so many random numbers takes a
-    processor nearly half of a training step. Without ``lengths`` PyTorch's attention is used.
+    processor's cache. (A GPU with short reviews may be held up by so many small products.) The
+    weights are not dropped out: to draw so many random numbers takes a processor nearly half
+    of a training step. Without ``lengths`` PyTorch's attention is used.
     """
     if lengths is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -124,31 +130,36 @@ def attend_by_review(model: "BertModel") -> "BertModel":
     return model
 
 
-def encode_packed(
-    model: "BertModel", ids: Tensor, lengths: Tensor, **options
-) -> tuple["BaseModelOutput", Tensor]:
-    """What a model makes of rows of tokens, without computing their padding.
+def mask(lengths: Tensor, longest: int) -> Tensor:
+    """True (B, longest) where a row still has tokens."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
-    ``ids`` (B, T) with ``lengths`` (B,). In the output each row's tokens follow the row
-    before, (1, total, width); the mask (B, T) says where they lie in ``ids``. Raises ValueError
-    for a model that would let one row attend to another.
+
+def packed_layers(model: "BertModel", ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """Each layer of a model for rows of tokens, without computing their padding.
+
+    ``ids`` (B, T) with ``lengths`` (B,). Every layer, the embedding first, is (total tokens,
+    width), each row's tokens behind those of the row before. Raises ValueError for a model that
+    would let one row attend to another.
     """
     if model.config._attn_implementation != BY_REVIEW:
         raise ValueError("this model attends across reviews: give it to attend_by_review first")
-    steps = torch.arange(ids.shape[1], device=ids.device)
-    inside = steps < lengths[:, None]  # (B, T)
-    places = steps.expand_as(ids)[inside]
-    packed = {"input_ids": ids[inside][None], "position_ids": places[None]}  # (1, total)
-    return model(**packed, lengths=lengths.tolist(), **options), inside
+    inside = mask(lengths, ids.shape[1])  # (B, T)
+    places = inside.cumsum(1)[inside] - 1  # (total,)
+    found = model(
+        input_ids=ids[inside][None],  # (1, total)
+        position_ids=places[None],
+        lengths=lengths.tolist(),
+        output_hidden_states=True,
+    )
+    return tuple(layer[0] for layer in found.hidden_states)
 
 
 def token_vectors(model: "BertModel", ids: Tensor, lengths: Tensor) -> Tensor:
     """A model's last layer for rows of tokens (B, T): (B, T, width), 0 over padding."""
-    found, inside = encode_packed(model, ids, lengths)
-    vectors = found.last_hidden_state[0]  # (total, width)
-    return vectors.new_zeros(*ids.shape, vectors.shape[-1]).masked_scatter(
-        inside[:, :, None], vectors
-    )
+    vectors = packed_layers(model, ids, lengths)[-1]  # (total, width)
+    inside = mask(lengths, ids.shape[1])[:, :, None]  # (B, T, 1)
+    return vectors.new_zeros(*ids.shape, vectors.shape[-1]).masked_scatter(inside, vectors)
 
 
 @cache

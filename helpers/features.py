@@ -23,7 +23,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from helpers.downloads import shown
-from helpers.encoder import encode_packed, token_vectors
+from helpers.encoder import packed_layers
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerBase
@@ -83,7 +83,7 @@ class TokenRows:
 class Features:
     """Token features, float16 (total tokens, width), of the reviews of ``tokens``.
 
-    ``seconds`` is what computing them took, 0 if they were in the cache.
+    ``seconds`` is what computing them took this time, 0 if they were in the cache.
     """
 
     array: np.ndarray
@@ -145,17 +145,6 @@ def plan_batches(
 
 
 @torch.inference_mode()
-def encode(model: "BertModel", ids: Tensor, lengths: Tensor, *, bf16: bool = False) -> Tensor:
-    """The encoder's last layer (B, T, width), float32, 0 over padding.
-
-    ``bf16`` computes matrix products in bfloat16, several times faster where the hardware
-    has it.
-    """
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
-        return token_vectors(model, ids, lengths).float()
-
-
-@torch.inference_mode()
 def layer_means(
     model: "BertModel", tokens: TokenRows, rows: Tensor, *, bf16: bool = False, budget: int = 2_048
 ) -> Tensor:
@@ -168,8 +157,8 @@ def layer_means(
     for batch in plan_batches(tokens.lengths[rows], tokens=budget):
         ids, lengths = (part.to(model.device) for part in tokens.batch(rows[batch]))
         with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
-            found, _ = encode_packed(model, ids, lengths, output_hidden_states=True)
-        states = torch.cat(found.hidden_states).float()  # (layers + 1, total tokens, width)
+            layers = packed_layers(model, ids, lengths)
+        states = torch.stack(layers).float()  # (layers + 1, total tokens, width)
         parts = [part.mean(1) for part in states.split(lengths.tolist(), dim=1)]
         means[:, batch] = torch.stack(parts, dim=1).cpu()
     return means
@@ -285,19 +274,21 @@ def _resume(
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing there to go on with
     _announce(part, shape, say)
+    progress.unlink(missing_ok=True)  # it tells of another file than the one that begins here
     return np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape), 0
 
 
+@torch.inference_mode()
 def _fill(
     array: np.ndarray, model: "BertModel", tokens: TokenRows, rows: Tensor, *, bf16: bool
 ) -> None:
     """Compute the features of one batch of reviews and write them to their places."""
-    ids, lengths = tokens.batch(rows)
-    ids, lengths = ids.to(model.device), lengths.to(model.device)
-    found = encode(model, ids, lengths, bf16=bf16).half().cpu().numpy()  # (B, T, width)
-    for row, values in zip(rows.tolist(), found, strict=True):
-        first, end = tokens._span(row)
-        array[first:end] = values[: end - first]
+    ids, lengths = (part.to(model.device) for part in tokens.batch(rows))
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+        found = packed_layers(model, ids, lengths)[-1]  # (total tokens, width)
+    parts = found.half().cpu().split(lengths.tolist())
+    for row, part in zip(rows.tolist(), parts, strict=True):
+        array[slice(*tokens._span(row))] = part.numpy()
 
 
 def _announce(path: Path, shape: tuple[int, int], say: Callable[[str], None]) -> None:

@@ -76,6 +76,8 @@ def provenance(runs: list[dict], *modules: str, root: Path = ROOT) -> str:
         distinct(run["hardware"] for run in runs),
         "torch " + distinct(s["torch"] for s in stamps),
         f"{min(run['finished'] for run in runs)[:10]}",
-        f"older code: {', '.join(changed)} changed since" if changed else "code unchanged since",
+        f"older code: {', '.join(changed)} changed since"
+        if changed
+        else f"{', '.join(modules)} unchanged since",
     ]
     return "; ".join(parts)

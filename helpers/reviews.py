@@ -36,7 +36,8 @@ def _from_hub(split: str) -> Reviews:
     try:
         table = load_dataset(HUB_NAME, split=split, revision=REVISION)
     except Exception as error:  # the layers of the network raise dozens of kinds
-        raise DataUnavailable(str(error).splitlines()[0].rstrip(".")) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataUnavailable(reason.rstrip(".")) from None
     labels = torch.tensor(table["label"], dtype=torch.int64)
     if torch.bincount(labels.clamp(min=0), minlength=2).tolist() != 2 * [REVIEWS // 2]:
         raise DataUnavailable(f"{HUB_NAME} does not hold {REVIEWS:,} reviews, half of each class")

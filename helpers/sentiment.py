@@ -6,6 +6,7 @@ A head gets token features (B, T, width), one row per token, and each review's `
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from helpers.encoder import token_vectors
+from helpers.encoder import mask, token_vectors
 from helpers.features import plan_batches
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ def split(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
     return order[held_out:], order[:held_out]
 
 
-def mask(lengths: Tensor, longest: int) -> Tensor:
-    """True (B, longest) where a row still has tokens."""
-    return torch.arange(longest, device=lengths.device) < lengths[:, None]
-
-
 def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:
     """Each row of x (B, T, ·) reversed within its own length; its padding stays behind.
 
@@ -57,16 +53,19 @@ def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def run_gru(gru: nn.GRU, x: Tensor) -> Tensor:
-    """Outputs of a GRU for rows x (B, T, width), in the dtype that autocast asks for.
+    """Outputs of a GRU for rows x (B, T, width); on a processor in autocast's dtype.
 
-    On a processor autocast itself would convert the weights at every time step.
+    By itself autocast would convert the weights at every time step there, and on a GPU take
+    float16 whatever it is asked for, in which gradients vanish: a GPU gets float32.
     """
     kind = x.device.type
-    if kind == "cuda" or not torch.is_autocast_enabled(kind):
+    if not torch.is_autocast_enabled(kind):
         return gru(x)[0]
-    dtype = torch.get_autocast_dtype(kind)
-    weights = {name: weight.to(dtype) for name, weight in gru.named_parameters()}
     with torch.autocast(kind, enabled=False):
+        if kind == "cuda":
+            return gru(x.float())[0]
+        dtype = torch.get_autocast_dtype(kind)
+        weights = {name: weight.to(dtype) for name, weight in gru.named_parameters()}
         return torch.func.functional_call(gru, weights, (x.to(dtype),))[0]
 
 
@@ -256,12 +255,8 @@ Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]  # rows → padded batch (B, 
 
 
 def logits_of(model: nn.Module, batch: tuple[Tensor, Tensor], *, bf16: bool) -> Tensor:
-    """Logits (B,) in float32, on the CPU.
-
-    Autocast may not keep its bfloat16 copies of the weights, which change at every step.
-    """
-    kind = batch[0].device.type
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
+    """Logits (B,) in float32, on the CPU."""
+    with torch.autocast(batch[0].device.type, dtype=torch.bfloat16, enabled=bf16):
         return model(*batch).float().cpu()
 
 
@@ -370,7 +365,9 @@ def save_head(head: nn.Module, path: Path) -> None:
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file({name: value.contiguous() for name, value in head.state_dict().items()}, part)
+    part.replace(path)  # whole, whoever else writes the same
 
 
 def load_head(head: nn.Module, path: Path) -> None:

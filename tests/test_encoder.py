@@ -40,13 +40,16 @@ def test_too_little_text_says_so():
 
 def test_attention_inputs_are_those_of_transformers(packaged):
     ids = token_rows(TEXTS, rows=2, length=40)
-    seen = []
+    seen, hooks = [], []
     for layer in packaged.model.encoder.layer:
-        for part in (layer.attention.self.query, layer.attention.self.key):
-            part.register_forward_hook(lambda module, given, output: seen.append(output))
-        layer.attention.self.value.register_forward_hook(lambda m, g, output: seen.append(output))
+        attention = layer.attention.self
+        for part in (attention.query, attention.key, attention.value):
+            see = lambda module, given, output: seen.append(output)
+            hooks.append(part.register_forward_hook(see))
     with torch.no_grad():
         packaged.model(ids)
+    for hook in hooks:
+        hook.remove()
     ours = [x for layer in minilm_attention_inputs(ids) for x in layer]
     assert len(ours) == len(seen) == 3 * 6
     for x, reference in zip(ours, seen, strict=True):
@@ -81,9 +84,11 @@ def test_reviews_in_one_row_get_what_masked_rows_get(small_bert, lengths, spare)
 
 def test_a_model_that_would_mix_reviews_is_refused(small_bert):
     small_bert.set_attn_implementation("sdpa")
-    with pytest.raises(ValueError, match="attends across reviews: give it to attend_by_review"):
-        token_vectors(small_bert, torch.tensor([[2, 3]]), torch.tensor([2]))
-    attend_by_review(small_bert)
+    try:
+        with pytest.raises(ValueError, match="attends across reviews: give it to attend_by_review"):
+            token_vectors(small_bert, torch.tensor([[2, 3]]), torch.tensor([2]))
+    finally:
+        attend_by_review(small_bert)
 
 
 def test_quick_takes_the_packaged_encoder(packaged):

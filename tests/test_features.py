@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import features, sentiment
-from helpers.encoder import load_encoder
+from helpers.encoder import load_encoder, token_vectors
 from helpers.features import (
     TokenRows,
-    encode,
     first_layers,
     frozen_features,
     layer_means,
@@ -117,7 +116,8 @@ def test_a_cut_encoder_ends_with_the_layer_asked_for(encoder, tokens):
     with torch.no_grad():
         states = encoder.model(ids, inside.long(), output_hidden_states=True).hidden_states
     for count in (1, len(states) - 1):
-        found = encode(first_layers(encoder.model, count), ids, lengths)
+        with torch.no_grad():
+            found = token_vectors(first_layers(encoder.model, count), ids, lengths)
         torch.testing.assert_close(found[inside], states[count][inside], atol=1e-5, rtol=1e-5)
     for count in (0, len(states)):
         with pytest.raises(ValueError, match=rf"layer {count}: the encoder has 1\.\."):
@@ -143,12 +143,24 @@ def test_a_probe_finds_what_lies_on_a_line_and_nothing_else():
 def test_the_second_time_nothing_is_computed(encoder, tokens, tmp_path, quiet, monkeypatch):
     said, say = quiet
     first = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
-    monkeypatch.setattr(features, "encode", None)
+    monkeypatch.setattr(features, "_fill", None)
     again = frozen_features(encoder.model, tokens, folder=tmp_path, say=say)
     assert np.array_equal(first.array, again.array)
     assert again.seconds == 0 < first.seconds
     assert len(said) == 1
     assert isinstance(again.array, np.memmap)
+
+
+def test_bfloat16_is_used_and_changes_little(encoder, tokens, tmp_path, quiet):
+    exact, rough = (
+        frozen_features(encoder.model, tokens, folder=tmp_path, bf16=bf16, say=quiet[1]).array
+        for bf16 in (False, True)
+    )
+    assert exact.dtype == rough.dtype == np.float16
+    assert 0 < np.abs(exact - rough).max() < 0.2
+    rows = torch.arange(len(tokens))
+    means = [layer_means(encoder.model, tokens, rows, bf16=bf16) for bf16 in (False, True)]
+    assert 0 < (means[0] - means[1]).abs().max() < 0.2
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "note"])
@@ -170,18 +182,23 @@ def test_a_damaged_cache_is_made_again(encoder, tokens, tmp_path, quiet, damage)
     assert np.array_equal(again.array, expected)
 
 
-def test_an_interrupted_computation_goes_on(encoder, tokens, tmp_path, quiet, monkeypatch):
-    said, say = quiet
-    monkeypatch.setattr(features, "CHECKPOINT_TOKENS", 1)
-    fill, filled = features._fill, []
+def stopping_at(batch, fill, filled):
+    """``fill``, but interrupted when it comes to a batch, counted from 1."""
 
-    def stop_at_the_third(array, model, tokens, rows, **how):
-        if len(filled) == 2:
+    def stop(array, model, tokens, rows, **how):
+        if len(filled) == batch - 1:
             raise KeyboardInterrupt
         filled.append(rows)
         fill(array, model, tokens, rows, **how)
 
-    monkeypatch.setattr(features, "_fill", stop_at_the_third)
+    return stop
+
+
+def test_an_interrupted_computation_goes_on(encoder, tokens, tmp_path, quiet, monkeypatch):
+    said, say = quiet
+    monkeypatch.setattr(features, "CHECKPOINT_TOKENS", 1)
+    fill, filled = features._fill, []
+    monkeypatch.setattr(features, "_fill", stopping_at(3, fill, filled))
     with pytest.raises(KeyboardInterrupt):
         frozen_features(encoder.model, tokens, folder=tmp_path, budget=8, say=say)
     assert list(tmp_path.glob("*.npy")) == []
@@ -192,6 +209,25 @@ def test_an_interrupted_computation_goes_on(encoder, tokens, tmp_path, quiet, mo
     whole = frozen_features(encoder.model, tokens, folder=tmp_path / "other", budget=8, say=say)
     assert np.array_equal(found.array, whole.array)
     assert list(tmp_path.glob("*.part")) == list(tmp_path.glob("*.progress")) == []
+
+
+def test_a_note_does_not_outlive_the_file_it_tells_of(
+    encoder, tokens, tmp_path, quiet, monkeypatch
+):
+    fill, how = features._fill, {"folder": tmp_path, "budget": 8, "say": quiet[1]}
+    monkeypatch.setattr(features, "CHECKPOINT_TOKENS", 1)
+    monkeypatch.setattr(features, "_fill", stopping_at(3, fill, []))
+    with pytest.raises(KeyboardInterrupt):
+        frozen_features(encoder.model, tokens, **how)
+    for part in tmp_path.glob("*.part"):
+        part.unlink()
+    monkeypatch.setattr(features, "_fill", stopping_at(1, fill, []))  # before any checkpoint
+    with pytest.raises(KeyboardInterrupt):
+        frozen_features(encoder.model, tokens, **how)
+    monkeypatch.setattr(features, "_fill", fill)
+    found = frozen_features(encoder.model, tokens, **how)
+    whole = frozen_features(encoder.model, tokens, **how | {"folder": tmp_path / "other"})
+    assert np.array_equal(found.array, whole.array)
 
 
 def test_a_remainder_of_other_work_is_not_gone_on_with(encoder, tokens, tmp_path, quiet):

@@ -139,7 +139,8 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
 def test_the_last_line_says_what_was_not_acknowledged(project):
     folder, student = project
     (folder / "build" / "tiny.pdf").unlink()
-    last = make(folder, *student).strip().splitlines()[-1]
+    *_, before, last = make(folder, *student).strip().splitlines()
+    assert "absent.ipynb was not executed" in before
     assert last.startswith("homework: warning: student.toml names no collaborators and no tools")
 
 

@@ -40,6 +40,7 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     [
         (r"\question[point=3]{x}", "unknown key 'point'"),
         (r"\question[points=3] x", "needs a title"),
+        ("\\question[points=3,\n notebook=x]{x}", "on one line"),
         ("nothing", "has no"),
     ],
 )

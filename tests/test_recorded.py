@@ -60,7 +60,7 @@ def test_provenance_says_which_code_is_newer(tmp_path):
     runs = [run(identity=made_with), run(identity=made_with)]
     text = provenance(runs, "a.py", "b.py", root=tmp_path)
     assert text == (
-        "2 runs on pictures; cpu, 1 thread; abacus; torch 2; 2026-01-02; code unchanged since"
+        "2 runs on pictures; cpu, 1 thread; abacus; torch 2; 2026-01-02; a.py, b.py unchanged since"
     )
     (tmp_path / "b.py").write_text("changed")
     text = provenance(runs, "a.py", "b.py", root=tmp_path)

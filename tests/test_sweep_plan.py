@@ -258,7 +258,7 @@ def test_any_table_is_read_or_refused(rows):
         (b"\xff\xfe\n", "not a CSV file"),
         (b'n\n"1', "not a CSV file"),
         (b"n\n" + b"1" * 200_000, "not a CSV file"),
-        (b"n\n1,2\n", "more values than"),
+        (b"n\n\n\n1,2\n", ":4: more values than"),
         (b"n,m\n\n\n", "has no runs"),
     ],
 )

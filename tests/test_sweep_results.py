@@ -40,7 +40,7 @@ def test_the_table_gives_mean_and_spread_over_seeds(store):
     assert table["runs"].tolist() == [3, 3]
     with pytest.raises(UserError, match="no column 'scores'"):
         results.over_seeds(frame, ["n"], "scores")
-    for style in results.FORMATS:
+    for style in command.FORMATS:
         assert "mean" in results.write(table, style)
 
 

@@ -31,6 +31,7 @@ if n == 9: time.sleep(600)
 time.sleep({pause})
 record("tiny/square", n * n)
 record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
+record("tiny/device", os.environ.get("CUDA_VISIBLE_DEVICES", "any"))
 """
 
 
@@ -95,6 +96,18 @@ def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
     (outcome,) = sweep.run("n=7", retries=1)
     assert "seven" in outcome.problem
     assert sweep.log.read_text() == "777"
+
+
+def test_once_a_failure_has_stopped_the_sweep_nothing_is_tried_again(sweep):
+    outcomes = sweep.run("n=7,9", jobs=2, retries=1, timeout=12, fail_fast=True)
+    assert [outcome.job.values["n"] for outcome in outcomes] == [7, 9]
+    assert sorted(sweep.log.read_text()) == ["7", "7", "9"]
+
+
+def test_devices_are_shared_out(sweep):
+    sweep.run("n=1:4", jobs=2, gpus=("3", "5"))
+    seen = [record["metrics"]["tiny/device"] for record in load(sweep.store.records)]
+    assert sorted(set(seen)) == ["3", "5"]
 
 
 def test_a_failure_is_forgotten_when_the_run_succeeds_and_not_before(sweep):

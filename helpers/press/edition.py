@@ -71,6 +71,8 @@ def _question(number: int, source: str, path: Path) -> Question:
     if match is None:
         raise UserError(f"{path}: question {number} needs a title in braces")
     title = _braced(source[match.end() :])
+    if "\n" in (match[1] or ""):  # Make reads this line, too
+        raise UserError(f"{path}: question {number}: write all that is in [ ] on one line")
     options = {}
     for item in _split(match[1] or ""):
         key, _, value = (part.strip() for part in item.partition("="))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
 from pypdf.generic import IndirectObject
 
 from .edition import Edition
@@ -101,7 +100,7 @@ def check_pdf(path: Path, limit: float) -> dict[str, list[Finding]]:
             "outline": reader.outline,
             "pages": len(reader.pages),
         }
-    except PyPdfError as error:
+    except Exception as error:  # pypdf meets broken files with a dozen kinds
         return {"a whole PDF": [Finding(f"{path.name} is not a whole PDF ({error})")]}
     absent = [Finding(f"{path.name} has no {name}") for name, fact in facts.items() if not fact]
     return {

@@ -119,7 +119,7 @@ def _column_blocks(table: Table) -> list[list[int]]:
 def _tabular(rows: list[list[str]], head: int) -> str:
     body = list(zip(*rows[head:], strict=True)) or [()] * len(rows[0])
     columns = "".join("r" if _numeric(cells) else "l" for cells in body)
-    lines = [" & ".join(escape(cell) for cell in row) + r" \\" for row in rows]
+    lines = [" & ".join(escape(_signed(cell)) for cell in row) + r" \\" for row in rows]
     titles, values = lines[:head], lines[head:]
     rule = [r"\midrule"] if titles else []
     return "\n".join(
@@ -130,6 +130,11 @@ def _tabular(rows: list[list[str]], head: int) -> str:
 def _numeric(cells: tuple[str, ...]) -> bool:
     given = [cell for cell in cells if cell not in _ABSENT]
     return bool(given) and all(_NUMBER.match(cell) for cell in given)
+
+
+def _signed(cell: str) -> str:
+    """A number with a minus sign where it was typed with a hyphen."""
+    return cell.replace("-", "−") if _NUMBER.match(cell) else cell
 
 
 def _span(cell: Tag, name: str) -> int:

@@ -52,12 +52,3 @@ def prose(text: str) -> str:
     """``text`` as prose: captions and what a student typed; apostrophes and dashes as usual."""
     text = re.sub(r'"([^"]*)"', "“\\1”", plain(text).replace("\n", " "))
     return "".join(_PROSE.get(character, character) for character in text)
-
-
-def verbatim(text: str) -> str:
-    """``text`` inside a Verbatim whose command characters are ``\\``, ``{`` and ``}``."""
-    for character, code in (("\\", "\x00bs"), ("{", "\x00ob"), ("}", "\x00cb")):
-        text = text.replace(character, code)
-    for code, macro in (("\x00bs", r"\PYZbs{}"), ("\x00ob", r"\PYZob{}"), ("\x00cb", r"\PYZcb{}")):
-        text = text.replace(code, macro)
-    return text

@@ -27,8 +27,8 @@ def typeset(
     """Set the edition ``source`` in the folder ``work`` and publish it as ``target``.
 
     ``work`` holds ``executed/`` and ``notebooks/`` (the rendered bodies); ``limit`` is the
-    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns the
-    preflight's warnings. Raises UserError for whatever keeps the document from being right.
+    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns
+    warnings. Raises UserError for whatever keeps the document from being right.
     """
     edition = read_edition(source)
     executed = executed_notebooks(work, edition)
@@ -50,7 +50,13 @@ def typeset(
     if errors:
         raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
     _publish(work, target, edition)
-    return [finding.text for finding in findings]
+    there = {path.stem for path in executed}
+    absent = [
+        f"{name}.ipynb was not executed: its question says that it is not written yet"
+        for name in edition.notebooks
+        if name not in there
+    ]
+    return absent + [finding.text for finding in findings]
 
 
 def executed_notebooks(work: Path, edition: Edition) -> list[Path]:

@@ -15,6 +15,8 @@ from . import local
 from .plan import cross, grid, table
 from .store import Job, Store, cores, jobs
 
+FORMATS = ("text", "csv", "markdown", "latex")
+
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add ``sweep`` and ``results`` to the command line."""
@@ -45,7 +47,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     results.add_argument("notebook", help="its name")
     results.add_argument("--metric", help="mean and spread over seeds of this one")
     results.add_argument("--by", help="parameters to group by, a,b (default: those that vary)")
-    results.add_argument("--format", default="text", choices=["text", "csv", "markdown", "latex"])
+    results.add_argument("--format", default="text", choices=FORMATS)
     results.set_defaults(run=run_results)
 
 
@@ -94,11 +96,13 @@ def _check_engine(options: argparse.Namespace) -> None:
 
 
 def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> int:
+    if not waiting:
+        return 0
     for leftover in store.work.glob("*.running.ipynb"):
         leftover.unlink()
     settings = local.Settings(
         notebook=path,
-        jobs=options.jobs or 1,
+        jobs=options.jobs or max(1, len(options.gpus)),
         threads=options.threads,
         timeout=options.timeout,
         retries=options.retries,
@@ -122,8 +126,7 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
         facts = [_last_metric(outcome), f"{outcome.seconds:.1f} s", f"{failed} failed"]
         facts = " · ".join([*filter(None, facts), f"{_duration(left)} left"])
         print(f"[{count}/{len(waiting)}] {outcome.job.label}: {facts}", flush=True)
-    if waiting:
-        print(f"records: {store.records}")
+    print(f"records: {store.records}")
     return 1 if failed else 0
 
 
@@ -161,7 +164,7 @@ def _notebook(name: str) -> Path:
     return path.resolve()
 
 
-def _whole(text: str, low: int, high: int) -> int:
+def whole(text: str, low: int, high: int) -> int:
     try:
         number = int(text)
     except ValueError:
@@ -173,15 +176,15 @@ def _whole(text: str, low: int, high: int) -> int:
 
 
 def _positive(text: str) -> int:
-    return _whole(text, 1, sys.maxsize)
+    return whole(text, 1, sys.maxsize)
 
 
 def _processes(text: str) -> int:
-    return _whole(text, 1, 64 * cores())
+    return whole(text, 1, 64 * cores())
 
 
 def _tries(text: str) -> int:
-    return _whole(text, 0, 1000)
+    return whole(text, 0, 1000)
 
 
 def _seconds(text: str) -> float:

@@ -64,6 +64,7 @@ def run_all(
     waiting = deque((job, 0) for job in jobs)
     running: list[_Running] = []
     slots = list(range(settings.jobs))
+    stopped = False
     try:
         while waiting or running:
             while waiting and slots:
@@ -74,7 +75,7 @@ def run_all(
                 running.remove(one)
                 slots.append(one.slot)
                 outcome = _outcome(one, settings.timeout, store)
-                if outcome.problem and one.tries < settings.retries:
+                if outcome.problem and one.tries < settings.retries and not stopped:
                     waiting.append((one.job, one.tries + 1))
                     continue
                 if outcome.problem:
@@ -83,6 +84,7 @@ def run_all(
                     store.forget_failure(one.job)
                 yield outcome
                 if outcome.problem and settings.fail_fast:
+                    stopped = True
                     waiting.clear()
     finally:
         for one in running:

@@ -54,17 +54,17 @@ def table(path: Path) -> list[Run]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             names = [name.strip() for name in reader.fieldnames or []]
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file: {error}") from None
     if double := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{path}: the header names {double[0]!r} twice")
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         if None in row:
             raise UserError(f"{path}:{number}: more values than the header has names")
-    runs = [{name.strip(): value for name, value in row.items() if value} for row in rows]
+    runs = [{name.strip(): value for name, value in row.items() if value} for _, row in rows]
     if not runs:
         raise UserError(f"{path} has no runs: a header of parameter names, then a row for each run")
     return _distinct(runs)

@@ -11,8 +11,6 @@ from ..press.errors import UserError
 from ..recorded import frame
 from .store import load
 
-FORMATS = ("text", "csv", "markdown", "latex")
-
 
 def runs(folder: Path) -> pd.DataFrame:
     """All records: parameters and metrics as columns (metrics without their topic), a row a run.

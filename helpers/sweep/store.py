@@ -43,7 +43,7 @@ class Job:
         digest = hashlib.sha256(content.encode()).hexdigest()[:10]
         special = {k: v for k, v in self.values.items() if v != self.defaults[k]}
         readable = "_".join(f"{name}-{value}" for name, value in special.items())
-        allowed = (c if c.isalnum() or c in "._-" else "-" for c in readable)
+        allowed = (c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in readable)
         return f"{''.join(allowed)[:80]}_{digest}".lstrip("_.")
 
     @property
