@@ -316,7 +316,7 @@ MUTATIONS = [
     ("window-equals-band", "causal else width // 2\n    q", "causal else (width - 1) // 2\n    q"),
     ("window-equals-band", "(position < T)", "(position <= T)"),
     ("operations-window", "4 * T * (b + w - 1) * d", "4 * T * (b + w) * d"),
-    ("window-reach", "reach = layers * (w // 2)", "reach = layers * w"),
+    ("window-reach", "y, width=w, causal", "y, width=w + 1, causal"),
     ("brackets", "S = S + k_i[:, None] * v_i", "S = k_i[:, None] * v_i"),
     ("operations-brackets", "return q @ (k.mT @ v)", "return (q @ k.mT) @ v"),
     ("linear-equals-quadratic", "value=1.0)  #", "value=2.0)  #"),
