@@ -72,17 +72,22 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 18
 	@echo "HW is one of: $(EDITIONS)"
 
+EDITION_IS_THERE = $(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
+
 .PHONY: pdf
 pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one document
-	@$(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
+	@$(EDITION_IS_THERE)
 	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
 	  if [ -e $(PDF) ]; then mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
-	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); \
+	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF) || { \
+	    if [ -e $(PDF:.pdf=.outdated.pdf) ]; then \
+	      echo "homework: the PDF of before is $(PDF:.pdf=.outdated.pdf)" >&2; fi; exit 2; }; \
 	  rm -f $(PDF:.pdf=.outdated.pdf); fi
 
 .PHONY: check
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
-	@$(HOMEWORK) check $(PDF) --limit $(LIMIT)
+	@$(EDITION_IS_THERE)
+	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
 
 ifneq ($(filter build/%,$(MAKECMDGOALS)),)
   $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID))

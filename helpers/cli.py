@@ -19,6 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"homework: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read this, as `head` does, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:  # no space left, no permission, a folder where a file should be
         if error.strerror is None:
             raise

@@ -323,3 +323,6 @@ def test_an_error_of_tex_is_found_in_any_log_at_once():
         first_error(f"{log}! Undefined control sequence.\n{log}") == "Undefined control sequence."
     )
     assert first_error(f"! A\n<read>\n{log}l.7 \\x\n! B\nl.9\n") == "A (l.7 \\x)"
+    assert (
+        first_error(f"{log}./answers/a-b.tex:7: C\nl.7 \\x\n") == "answers/a-b.tex:7: C (l.7 \\x)"
+    )

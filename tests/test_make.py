@@ -111,9 +111,11 @@ def test_readers_are_told_title_author_language_and_what_figures_show(project):
 
 def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
     folder, student = project
-    shown = make(folder, target="check", ok=False)
+    shown = make(folder, target="check")
     assert "[OK]   glyphs, line widths and references\n" in shown
-    assert "[FAIL] student.toml names no collaborators and no tools" in shown
+    assert "[WARN] absent.ipynb was not executed" in shown
+    assert "[WARN] student.toml names no collaborators and no tools" in shown
+    assert "[FAIL]" not in shown
     assert "  Question 1: pages 2–3 " in shown
     assert "The first (2 points)" in shown
     assert make(folder, *student).endswith("is up to date\n"), "check changes nothing"
@@ -139,8 +141,10 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
 def test_the_last_line_says_what_was_not_acknowledged(project):
     folder, student = project
     (folder / "build" / "tiny.pdf").unlink()
-    *_, before, last = make(folder, *student).strip().splitlines()
-    assert "absent.ipynb was not executed" in before
+    *_, absent, data, last = make(folder, *student).strip().splitlines()
+    assert "absent.ipynb was not executed" in absent
+    assert "stand-ins for missing data were used in second" in data
+    assert "stand-ins for missing data sets in second" in " ".join(text_of(folder)[0].split())
     assert last.startswith("homework: warning: student.toml names no collaborators and no tools")
 
 

@@ -8,7 +8,9 @@ from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 from helpers.press.preflight import (
     check_acknowledgement,
+    check_data,
     check_log,
+    check_name,
     check_notebook,
     check_pages,
     check_pdf,
@@ -117,3 +119,21 @@ def test_a_missing_acknowledgement_is_told_and_stops_nothing(missing, told):
 
 def test_an_acknowledgement_passes():
     assert check_acknowledgement("\\collaborators{none}\n\\tools{none}\n") == []
+
+
+def test_a_citation_of_nothing_and_a_group_never_closed_are_found():
+    log = "LaTeX Warning: Citation 'foo' on page 2 undefined on input line 5.\n"
+    assert "'foo' leads nowhere" in texts(check_log(log))
+    assert "never closed" in texts(check_log("(\\end occurred inside a group at level 1)\n"))
+
+
+def test_missing_names_and_data_are_told_and_stop_nothing():
+    (finding,) = check_name("\\student{}\n\\netid{}\n")
+    assert finding.text.startswith("the cover has no name and no NetID: fill in student.toml")
+    (other,) = check_name("\\student{Ada}\n\\netid{}\n")
+    assert other.text.startswith("the cover has no NetID:")
+    assert check_name("\\student{Ada}\n\\netid{al1}\n") == []
+    (data,) = check_data(["cnn_vs_rnn"])
+    assert "stand-ins for missing data were used in cnn_vs_rnn" in data.text
+    assert not (finding.fatal or other.fatal or data.fatal)
+    assert check_data([]) == []

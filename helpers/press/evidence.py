@@ -4,6 +4,7 @@ An output is data from a run: its names go into LaTeX, so they are checked here 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +81,11 @@ def checked(data: NotebookNode, kind: str, place: str) -> NotebookNode:
     return content
 
 
-def check_answers(answers: list[Path], evidence: Evidence) -> None:
+def check_answers(answers: list[Path], evidence: Evidence, absent: Sequence[str] = ()) -> None:
     """Every value and claim that an answer names must come from a notebook of this build.
 
-    Raises UserError with the file and line of the first that does not.
+    ``absent`` are notebooks that the document names and lacks. Raises UserError with the file and
+    line of the first that does not.
     """
     for path in answers:
         if not path.is_file():
@@ -94,8 +96,9 @@ def check_answers(answers: list[Path], evidence: Evidence) -> None:
                 known = evidence.values if kind == "val" else evidence.claims
                 if name not in known:
                     verb = "records" if kind == "val" else "proves"
+                    hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else ""
                     raise UserError(
-                        f"{path}:{number}: no notebook of this document {verb} {name!r}"
+                        f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
                     )
 
 

@@ -60,8 +60,8 @@ def _report(checked: dict[str, list[Finding]]) -> int:
         if not findings:
             print(f"[OK]   {name}")
         for finding in findings:
-            print(f"[FAIL] {finding.text}")
-    return sum(bool(findings) for findings in checked.values())
+            print(f"[{'FAIL' if finding.fatal else 'WARN'}] {finding.text}")
+    return sum(finding.fatal for findings in checked.values() for finding in findings)
 
 
 def _print_pages(work: Path, edition: Edition) -> None:

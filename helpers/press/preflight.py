@@ -9,7 +9,7 @@ from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 
 from .edition import Edition
-from .notebook import is_colab, read_notebook, tags
+from .notebook import is_colab, lacks_data, read_notebook, tags
 
 MAX_OVERFULL = 5.0  # points that a line may stand out into the margin
 
@@ -30,16 +30,19 @@ def check(
     The acknowledgement comes last, as what is missing most often.
     """
     log = _text(work / f"{edition.name}.log")
-    cells = [f for path in executed for f in check_notebook(read_notebook(path), path.stem)]
-    pdf = work / f"{edition.name}.pdf"
+    notebooks = {path.stem: read_notebook(path) for path in executed}
+    cells = [f for name, notebook in notebooks.items() for f in check_notebook(notebook, name)]
+    lacking = [name for name, notebook in notebooks.items() if lacks_data(notebook)]
+    settings = _text(work / f"{edition.name}.settings.tex")
     return {
         "glyphs, line widths and references": check_log(log),
         "pages for every question": check_pages(page_map(work, edition)),
+        "a notebook for every question": check_executed(edition, set(notebooks)),
         f"cells of {len(executed)} notebooks run, in order, without failure": cells,
-        **check_pdf(pdf, limit),
-        "collaborators and tools": check_acknowledgement(
-            _text(work / f"{edition.name}.settings.tex")
-        ),
+        "the real data": check_data(lacking),
+        **check_pdf(work / f"{edition.name}.pdf", limit),
+        "a name": [] if edition.name == "all" else check_name(settings),
+        "collaborators and tools": check_acknowledgement(settings),
     }
 
 
@@ -54,8 +57,10 @@ def check_log(log: str) -> list[Finding]:
     for points, place in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)(.*)", log):
         if float(points) > MAX_OVERFULL:
             findings.append(Finding(f"a line is {points} pt too wide{place} ({_near(log, place)})"))
-    for name in re.findall(r"(?:Reference|Hyper reference) `([^']*)' .*undefined", log):
+    for name in re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log):
         findings.append(Finding(f"a reference to {name!r} leads nowhere"))
+    if "\\end occurred inside a group" in log:
+        findings.append(Finding("a { or a \\begin is never closed"))
     return findings
 
 
@@ -87,6 +92,28 @@ def check_pages(pages: dict) -> list[Finding]:
     ]
 
 
+def check_executed(edition: Edition, executed: set[str]) -> list[Finding]:
+    """Notebooks that the edition names and this build did not run: perhaps not written yet."""
+    return [
+        Finding(f"{name}.ipynb was not executed: is its name right? Its page is empty", fatal=False)
+        for name in edition.notebooks
+        if name not in executed
+    ]
+
+
+def check_data(lacking: list[str]) -> list[Finding]:
+    """Notebooks whose numbers are not those of the data sets that their text is about."""
+    if not lacking:
+        return []
+    return [
+        Finding(
+            f"stand-ins for missing data were used in {', '.join(lacking)}: see data/README.md, "
+            "then `make pdf` again",
+            fatal=False,
+        )
+    ]
+
+
 def check_pdf(path: Path, limit: float) -> dict[str, list[Finding]]:
     """What can be told from the file alone: its size, its fonts, and what readers are told."""
     size = path.stat().st_size / 1e6
@@ -108,6 +135,14 @@ def check_pdf(path: Path, limit: float) -> dict[str, list[Finding]]:
         "fonts embedded": [Finding(text) for text in fonts],
         "title, language and outline": absent,
     }
+
+
+def check_name(settings: str) -> list[Finding]:
+    """Whose homework it is."""
+    missing = re.findall(r"^\\(student|netid)\{\}", settings, re.M)
+    names = " and no ".join({"student": "name", "netid": "NetID"}[macro] for macro in missing)
+    text = f"the cover has no {names}: fill in student.toml, or say NAME='…' NETID=…"
+    return [Finding(text, fatal=False)] if missing else []
 
 
 def check_acknowledgement(settings: str) -> list[Finding]:

@@ -13,7 +13,7 @@ from .edition import Edition, read_edition
 from .errors import UserError
 from .evidence import Evidence, check_answers, gather
 from .glyphs import BUNDLED_FONTS, glyph_macros
-from .notebook import read_notebook, write_atomically
+from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
 from .render import highlight_macros
 from .text import escape, prose
@@ -27,14 +27,15 @@ def typeset(
     """Set the edition ``source`` in the folder ``work`` and publish it as ``target``.
 
     ``work`` holds ``executed/`` and ``notebooks/`` (the rendered bodies); ``limit`` is the
-    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns
-    warnings. Raises UserError for whatever keeps the document from being right.
+    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns the
+    preflight's warnings. Raises UserError for whatever keeps the document from being right.
     """
     edition = read_edition(source)
     executed = executed_notebooks(work, edition)
     evidence = gather(executed)
     answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
-    check_answers(answers, evidence)
+    absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
+    check_answers(answers, evidence, absent)
     _lay_out(source, work, answers)
     macros = _settings(student, profile, evidence, executed)
     texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
@@ -50,13 +51,7 @@ def typeset(
     if errors:
         raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
     _publish(work, target, edition)
-    there = {path.stem for path in executed}
-    absent = [
-        f"{name}.ipynb was not executed: its question says that it is not written yet"
-        for name in edition.notebooks
-        if name not in there
-    ]
-    return absent + [finding.text for finding in findings]
+    return [finding.text for finding in findings]
 
 
 def executed_notebooks(work: Path, edition: Edition) -> list[Path]:
@@ -103,12 +98,14 @@ def _settings(
     student: dict[str, str], profile: str, evidence: Evidence, executed: list[Path]
 ) -> str:
     """What the press knows, as macros of the class."""
+    lacking = [path.stem for path in executed if lacks_data(read_notebook(path))]
     lines = [
         rf"\student{{{prose(student['name'])}}}",
         rf"\netid{{{prose(student['netid'])}}}",
         rf"\collaborators{{{prose(student['collaborators'])}}}",
         rf"\tools{{{prose(student['tools'])}}}",
         rf"\profile{{{profile}}}",
+        rf"\standins{{{prose(', '.join(lacking))}}}",
     ]
     lines += [rf"\defvalue{{{name}}}{{{prose(text)}}}" for name, text in evidence.values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in evidence.claims]
@@ -140,7 +137,12 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
         "LC_ALL": "C",
     }
     command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-halt-on-error"]
-    command += ["-latexoption=-no-shell-escape", "-quiet", f"{name}.tex"]
+    command += [
+        "-latexoption=-no-shell-escape",
+        "-latexoption=-file-line-error",
+        "-quiet",
+        f"{name}.tex",
+    ]
     run = subprocess.run(
         command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
     )
@@ -152,15 +154,16 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
 
 
 def first_error(log: str) -> str:
-    """TeX's first error message, with the line that it names; empty if there is none.
+    """TeX's first error, with its file and line and the text there; empty if there is none.
 
     Two searches: one pattern for both takes exponential time where no line is named.
     """
-    message = re.search(r"^! (.*)", log, re.M)
+    message = re.search(r"^(?:!|\./[^\n:]+\.(?:tex|cls):\d+:) .*", log, re.M)
     if not message:
         return ""
-    line = re.compile(r"^l\.\d+.*", re.M).search(log, message.end())
-    return f"{message[1]} ({line[0]})" if line else message[1]
+    line = re.compile(r"^l\.\d+ .*", re.M).search(log, message.end())
+    what = message[0].removeprefix("! ").removeprefix("./")
+    return f"{what} ({line[0]})" if line else what
 
 
 def _epoch(executed: list[Path]) -> int:
