@@ -102,6 +102,28 @@ def test_a_wheel_without_its_pandoc(run, monkeypatch):
     assert "make setup" in shown
 
 
+@pytest.mark.parametrize("name", ["packages", "fonts"])
+def test_an_environment_that_is_not_there_is_not_removed(run, monkeypatch, tmp_path, name):
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.0")
+    monkeypatch.setattr(glyphs, "BUNDLED_FONTS", [tmp_path / "DejaVuSans.ttf"])
+    assert run(name)[1].splitlines()[1] == "       run `make setup`"
+    (tmp_path / ".venv").mkdir()
+    assert run(name)[1].splitlines()[1] == "       run `rm -r .venv && make setup`"
+
+
+def test_an_address_that_is_a_placeholder_is_noted_and_no_failure(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    project = tmp_path / "pyproject.toml"
+    project.write_text(f'[project.urls]\nRepository = "https://github.com/{doctor.PLACEHOLDER}"\n')
+    status, shown = run("address")
+    assert status == 0
+    assert shown.startswith("[NOTE] address: Colab badges lead nowhere until ")
+    assert "`make colab`" in shown.splitlines()[1]
+    project.write_text('[project.urls]\nRepository = "https://github.com/us/ours"\n')
+    assert run("address") == (0, "[OK]   address: https://github.com/us/ours\n")
+
+
 def test_a_machine_without_tex(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     glyphs.find_tex_font.cache_clear()

@@ -126,6 +126,11 @@ def test_what_does_not_fit_is_refused_in_one_line(name, text, message):
         ("x = 1 +", "not valid Python"),
         ("a = b = 1\nc, d = 1, 2", "may hold only"),
         ("x = 1  # n (full: two)", "not of type int"),
+        ("x = 0  # n [1..]", r"example.ipynb: as default, x = 0 is outside \[1, inf\]"),
+        ("x = [1, 9]  # n [1..8]", r"as default, x = 9 is outside \[1, 8\]"),
+        ("x = 'c'  # n [a | b]", "as default, x = 'c': choose one of a, b"),
+        ("x = 1  # n [1..9] (full: 10)", r"as full value, x = 10 is outside \[1, 9\]"),
+        ("x = 'a'  # n [a | b] (full: c)", "as full value, x = 'c': choose one of a, b"),
     ],
 )
 def test_a_cell_that_is_more_than_defaults_is_refused(cell, message):
@@ -134,7 +139,7 @@ def test_a_cell_that_is_more_than_defaults_is_refused(cell, message):
 
 
 def test_one_cell_must_hold_the_parameters():
-    with pytest.raises(UserError, match="no cell tagged"):
+    with pytest.raises(UserError, match=r"no cell tagged .* JupyterLab: .* Cell Tags"):
         read_parameters(notebook("x = 1", tag="other"), PATH)
     with pytest.raises(UserError, match="2 cells tagged"):
         read_parameters(notebook("x = 1", "y = 1"), PATH)

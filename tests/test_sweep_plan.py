@@ -44,6 +44,8 @@ def test_a_grid_has_every_combination_the_last_axis_fastest():
         ("a=[2,7,1], [[1,2],[3]] ,4", ["[2,7,1]", "[[1,2],[3]]", "4"]),
         ("""a=['x,]', "y"],z""", ["""['x,]', "y"]""", "z"]),
         ("""a="a,b.csv",'4:8',\"\"""", ["a,b.csv", "4:8", ""]),
+        ("a=4.0:6.0", ["4", "5", "6"]),
+        ("a=0.5:2:1", ["0.5", "1.5"]),
         ("a=C:x.csv,1:x,it's", ["C:x.csv", "1:x", "it's"]),
     ],
 )
@@ -73,6 +75,21 @@ def test_a_wrong_axis_is_refused_in_one_line(axis):
     with pytest.raises(UserError) as caught:
         grid([axis])
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("axis", "instead"),
+    [
+        ("rate=0.1:0.5", "rate=0.1:0.5:0.1"),
+        ("rate=1,0.5:0.25", "rate=0.5:0.25:-0.01"),
+        ("rate=1:2.5", "rate=1:2.5:0.1"),
+        ("rate=1e-3:3e-3", "rate=1e-3:3e-3:0.001"),
+    ],
+)
+def test_a_range_of_fractions_says_its_step(axis, instead):
+    with pytest.raises(UserError, match=f"needs a step: say {instead}$"):
+        grid([axis])
+    assert len(grid([instead])) > 1
 
 
 @given(st.lists(st.lists(st.integers(-99, 99), min_size=1, max_size=4, unique=True), max_size=4))

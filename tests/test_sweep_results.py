@@ -40,6 +40,10 @@ def test_the_table_gives_mean_and_spread_over_seeds(store):
     assert table["runs"].tolist() == [3, 3]
     with pytest.raises(UserError, match="no column 'scores'"):
         results.over_seeds(frame, ["n"], "scores")
+    assert results.over_seeds(frame, ["n"], "t/score").equals(table)
+    for name in ("u/score", "t/scores"):
+        with pytest.raises(UserError, match=f"no column '{name}'; did you mean 'score'"):
+            results.over_seeds(frame, ["n"], name)
     for style in command.FORMATS:
         assert "mean" in results.write(table, style)
 
@@ -113,6 +117,84 @@ def layered(store, monkeypatch, tmp_path):
 def test_the_highest_mean_is_named(layered, capsys, by, last):
     assert cli.main(["results", layered, "--metric", "score", "--by", by]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def test_a_metric_is_named_as_the_sweep_prints_it_too(layered, capsys):
+    assert cli.main(["results", layered, "--metric", "t/score"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("mean of t/score 0.9")
+
+
+@pytest.mark.parametrize("rest", [[], ["--metric", "score"]])
+def test_a_column_to_group_by_that_is_not_there_is_refused(layered, capsys, rest):
+    assert cli.main(["results", layered, "--by", "heads,layer", *rest]) == 2
+    assert "no column 'layer'; did you mean 'layers'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("by", "rows"),
+    [
+        ([], ["9,a,1", "10,a,0", "10,a,2", "10,b,0"]),
+        (["--by", "rule,n"], ["9,a,1", "10,a,0", "10,a,2", "10,b,0"]),
+        (["--by", "rule"], ["a,1", "a,0", "a,2", "b,0"]),
+    ],
+)
+def test_rows_come_by_the_parameters_that_vary_then_by_seed(
+    store, monkeypatch, capsys, tmp_path, by, rows
+):
+    cell = 'n = 1\nrule = "a"\nseed = 0\nsame = 5'
+    path = write(source_notebook("1", parameters=cell), tmp_path / "x.ipynb")
+    names = ("n", "rule", "seed", "same")
+    runs = [(10, "b", 0, 5), (10, "a", 2, 5), (10, "a", 0, 5), (9, "a", 1, 5)]
+    recorded(store, *((dict(zip(names, run, strict=True)), {}) for run in runs))
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    assert cli.main(["results", str(path), "--format", "csv", *by]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.removesuffix(",1.0") for line in lines] == rows
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The jobs that a sweep would start."""
+    jobs = []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(command.local, "run_all", lambda waiting, *_: jobs.extend(waiting) or [])
+    return jobs
+
+
+def gpus(monkeypatch, count):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "message"),
+    [
+        (0, "0,1", "--gpus 0,1: PyTorch finds no GPU here: see `make doctor`, or leave"),
+        (1, "0,1", "there is no GPU 1; the only GPU is 0"),
+        (2, "2,0", "there is no GPU 2; the GPUs are 0 to 1"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_refused(
+    layered, started, monkeypatch, capsys, count, wanted, message
+):
+    gpus(monkeypatch, count)
+    assert cli.main(["sweep", layered, "--gpus", wanted]) == 2
+    assert message in capsys.readouterr().err
+    assert not started
+    assert cli.main(["sweep", layered, "--gpus", wanted, "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(("wanted", "hidden"), [("0,1", ""), ("GPU-5a", ""), ("7", "6,7")])
+def test_gpus_that_are_there_or_not_told_by_number_are_taken(
+    layered, started, monkeypatch, wanted, hidden
+):
+    gpus(monkeypatch, 2)
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert cli.main(["sweep", layered, "--gpus", wanted]) == 0
+    assert len(started) == 1
 
 
 @pytest.mark.parametrize(

@@ -25,26 +25,36 @@ ROOT = Path(__file__).resolve().parents[2]
 DISK_GB = 8, 1  # free space that `make pdf` needs, before and after `make setup`
 MEMORY_GB = 4
 SECONDS = 5  # for a server to answer
+PLACEHOLDER = "OWNER/REPO"  # in pyproject.toml, until somebody publishes this
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and what to do about it; an empty ``fix`` means that it is all right."""
+    """What was found, and what to do about it; an empty ``fix`` means that it is all right.
+
+    A ``note`` is about something that no build needs: it is told, and is no failure.
+    """
 
     found: str
     fix: str = ""
+    note: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How the line begins."""
+        return "[OK]  " if not self.fix else "[NOTE]" if self.note else "[FAIL]"
 
 
 def main() -> int:
-    """Print a line for each check, and the fix under each failure; 1 if there is a failure."""
+    """Print a line for each check, and the fix below where there is one; 1 after a failure."""
     failures = 0
     for name, look in CHECKS.items():
         try:
             check = look()
         except ImportError as error:
             check = Check(f"the package {error.name} is missing", "run `make setup`")
-        failures += bool(check.fix)
-        print(f"[FAIL] {name}: {check.found}" if check.fix else f"[OK]   {name}: {check.found}")
+        failures += bool(check.fix) and not check.note
+        print(f"{check.mark} {name}: {check.found}")
         if check.fix:
             print(f"       {check.fix}")
     return min(failures, 1)
@@ -77,7 +87,7 @@ def packages(lock: Path = ROOT / "requirements.lock") -> Check:
                          f"{name} is missing")  # fmt: skip
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        return Check("; ".join(wrong[:3]) + more, "run `rm -r .venv && make setup`")
+        return Check("; ".join(wrong[:3]) + more, f"run {_anew()}")
     return Check(f"{len(wanted)} as in {lock.name}")
 
 
@@ -88,7 +98,7 @@ def pandoc() -> Check:
     try:
         return Check(str(pypandoc.get_pandoc_version()))
     except OSError:
-        return Check("missing", "run `rm -r .venv && make setup`: the package brings it")
+        return Check("missing", f"run {_anew()}: the package brings it")
 
 
 def tex() -> Check:
@@ -108,7 +118,7 @@ def fonts() -> Check:
     from .glyphs import BUNDLED_FONTS, MATH_FONT, TEXT_FONT, find_tex_font
 
     if missing := [path.name for path in BUNDLED_FONTS if not path.exists()]:
-        return Check(f"Matplotlib lacks {', '.join(missing)}", "run `rm -r .venv && make setup`")
+        return Check(f"Matplotlib lacks {', '.join(missing)}", f"run {_anew()}")
     try:
         names = [find_tex_font(name).stem for name in (TEXT_FONT, MATH_FONT)]
     except UserError as error:
@@ -179,6 +189,19 @@ def network() -> Check:
     return Check("the data sets' servers answer")
 
 
+def address() -> Check:
+    """The repository's own address, which badges, Colab cells and the README are made from."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^Repository = "(.*)"', project, re.M)
+    if found is None or PLACEHOLDER in found[1]:
+        return Check(
+            "Colab badges lead nowhere until the repository's address stands in pyproject.toml",
+            f"put it there in place of {PLACEHOLDER}, then run `make colab`",
+            note=True,
+        )
+    return Check(found[1])
+
+
 CHECKS: dict[str, Callable[[], Check]] = {
     "Python": python,
     "packages": packages,
@@ -190,7 +213,13 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "GPU": gpu,
     "data": data,
     "network": network,
+    "address": address,
 }
+
+
+def _anew() -> str:
+    """The command that installs all packages afresh."""
+    return f"`{'rm -r .venv && ' * (ROOT / '.venv').exists()}make setup`"
 
 
 def _missing_data() -> dict[str, list[str]]:

@@ -76,12 +76,15 @@ def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
     """The parameters of a notebook by name, in the order of its parameters cell.
 
     Raises UserError if the cell is missing, given twice, or holds anything but
-    ``name = literal``.
+    ``name = literal``, each within the limits of its comment.
     """
     cells = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     if len(cells) != 1:
         many = "no cell" if not cells else f"{len(cells)} cells"
-        raise UserError(f"{path}: {many} tagged 'parameters'; one cell must hold the defaults")
+        raise UserError(
+            f"{path}: {many} tagged 'parameters': tag the one that holds the defaults "
+            "(in JupyterLab: right side bar, Property Inspector, Cell Tags)"
+        )
     source = cells[0].source
     try:
         statements = ast.parse(source).body
@@ -150,9 +153,21 @@ def _read(statement: ast.stmt, comment: str, path: Path) -> Parameter | None:
             "quotes, a list, True, False or None"
         )
     try:
-        return Parameter(name=target.id, default=default, **_read_comment(comment, default))
+        parameter = Parameter(name=target.id, default=default, **_read_comment(comment, default))
     except UserError as error:
         raise UserError(f"{path}: comment of parameter {target.id!r}: {error}") from None
+    _check_own(parameter, path)
+    return parameter
+
+
+def _check_own(parameter: Parameter, path: Path) -> None:
+    """The cell's own values must keep to its limits: they run without passing ``choose``."""
+    for place, value in {"default": parameter.default, "full value": parameter.full}.items():
+        try:
+            if value is not None:
+                parameter.check(value)
+        except UserError as error:
+            raise UserError(f"{path}: as {place}, {error}") from None
 
 
 def _read_comment(comment: str, default: Value) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The parts of README.md that follow from elsewhere: address, questions, benchmarks, citation.
+"""The parts of README.md that follow from elsewhere: address, questions, editions and so on.
 
 They stand between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,7 @@ def renewed(text: str, root: Path = ROOT) -> str:
     parts = {
         "start": START.format(**words),
         "questions": questions(root),
+        "editions": editions(root),
         "bench": bench(root),
         "citation": CITATION.format(**words),
     }
@@ -64,6 +66,13 @@ def questions(root: Path = ROOT) -> str:
         cells = [question.title, question.asked, ", ".join(links), ", ".join(files), badges]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def editions(root: Path = ROOT) -> str:
+    """The names that HW can have: a file of ``solutions_latex`` each, ``all`` last."""
+    names = {path.stem for path in (root / "solutions_latex").glob("*.tex")} - {"all"}
+    line = f"Editions: {', '.join(f'`{name}`' for name in sorted(names))}, and `all`."
+    return textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 
 
 def bench(root: Path = ROOT) -> str:

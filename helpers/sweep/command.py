@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import reprlib
 import sys
 import threading
@@ -45,7 +46,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     results = commands.add_parser("results", help="the records of a sweep as a table")
     results.add_argument("notebook", help="its name")
-    results.add_argument("--metric", help="mean and spread over seeds of this one")
+    results.add_argument("--metric", help="mean and spread over seeds of this one: test-accuracy, "
+                         "or vit/test-accuracy as the sweep prints it")  # fmt: skip
     results.add_argument("--by", help="parameters to group by, a,b (default: those that vary)")
     results.add_argument("--format", default="text", choices=FORMATS)
     results.set_defaults(run=run_results)
@@ -74,6 +76,8 @@ def run_sweep(options: argparse.Namespace) -> int:
             state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
             print(f"  {state:4}  {job.label}  {reasons[job.key]}".rstrip())
         return 0
+    if waiting:
+        _check_gpus(options.gpus)
     with store.lock():  # what another sweep has done in the meantime is done
         waiting = [job for job in waiting if store.why(job, parts)]
         return _run(waiting, parts, store, path, options)
@@ -93,6 +97,27 @@ def _check_engine(options: argparse.Namespace) -> None:
             "--gpus is for --engine local: start each worker with the CUDA_VISIBLE_DEVICES "
             "that it may use"
         )
+
+
+def _check_gpus(gpus: tuple[str, ...]) -> None:
+    """Raises UserError for devices that are not there: runs would quietly take the processor."""
+    if not gpus:
+        return
+    import torch
+
+    wanted = f"--gpus {','.join(gpus)}"
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"{wanted}: PyTorch finds no GPU here: see `make doctor`, or leave --gpus out to run "
+            "on the processor"
+        )
+    # Where some are hidden, PyTorch counts the others only, and --gpus can name any.
+    if "CUDA_VISIBLE_DEVICES" in os.environ or not all(gpu.isdecimal() for gpu in gpus):
+        return
+    count = torch.cuda.device_count()
+    if absent := [gpu for gpu in gpus if int(gpu) >= count]:
+        there = "the only GPU is 0" if count == 1 else f"the GPUs are 0 to {count - 1}"
+        raise UserError(f"{wanted}: there is no GPU {absent[0]}; {there}")
 
 
 def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> int:
@@ -138,7 +163,9 @@ def run_results(options: argparse.Namespace) -> int:
     frame = results.runs(Store(path.stem).records)
     parameters = list(read_parameters(read_notebook(path), path))
     by = list(dict.fromkeys(filter(None, map(str.strip, (options.by or "").split(",")))))
-    by = by or results.varied(frame, parameters)
+    results.check_columns(frame, by)
+    varied = results.varied(frame, parameters)
+    by = by or varied
     if options.metric:
         frame = results.over_seeds(frame, by, options.metric)
         print(results.write(frame, options.format))
@@ -148,6 +175,7 @@ def run_results(options: argparse.Namespace) -> int:
             mean = f"mean of {options.metric} {results.shown(highest['mean'])}"
             print(f"highest: {', '.join([*values, mean])}")
         return 0
+    frame = results.in_order(frame, [*by, *varied, "seed"])
     same = [name for name in parameters if name in frame and name not in [*by, "seed"]]
     print(results.write(frame.drop(columns=same), options.format))
     return 0

@@ -1,5 +1,6 @@
 """Records side by side: one row for each run, or a mean and its spread over seeds."""
 
+import difflib
 import math
 import reprlib
 import statistics
@@ -22,7 +23,25 @@ def runs(folder: Path) -> pd.DataFrame:
         raise UserError(
             f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
         )
-    return frame(records, dtype=object)
+    table = frame(records, dtype=object)
+    table.attrs["metrics"] = list(dict.fromkeys(n for run in records for n in run["metrics"]))
+    return table
+
+
+def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
+    """Raises UserError for the first of ``names`` that is no column, with the nearest one."""
+    for name in names:
+        if name not in frame:
+            near = difflib.get_close_matches(name, frame.columns, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(frame.columns)}"
+            raise UserError(f"no column {name!r}; {hint}")
+
+
+def in_order(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The rows by the first of ``names``, then by the next; a name of no column counts nothing."""
+    columns = [frame[name].tolist() for name in names if name in frame]
+    order = sorted(range(len(frame)), key=lambda i: [_rank(column[i]) for column in columns])
+    return frame.iloc[order]
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
@@ -31,9 +50,9 @@ def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
     Raises UserError for a column that is not there, or a metric that is no number or that no
     run has.
     """
-    for name in [*by, metric]:
-        if name not in frame:
-            raise UserError(f"no column {name!r}; there are {', '.join(frame.columns)}")
+    if metric in frame.attrs.get("metrics", []):  # with its topic, as the sweep prints it
+        metric = metric.split("/", 1)[-1]
+    check_columns(frame, [*by, metric])
     groups: dict[str, tuple[list, list[float]]] = {}
     for row in frame.to_dict("records"):
         if not _missing(row[metric]):
