@@ -25,8 +25,8 @@ from helpers.reviews import imdb
 
 from . import paired
 
-REVIEWS, EPOCHS, ROUNDS = 384, 2, 1
-SIZES = (24, 48, 96, 192, 384)  # reviews
+REVIEWS, EPOCHS, ROUNDS = 768, 2, 1
+SIZES = (48, 96, 192, 384, 768)  # reviews
 LENGTH, BATCH, RATE = 512, 32, 1e-3
 
 Parts = tuple[Tensor, Tensor, Tensor]  # rows to train on, to validate on, to test on
