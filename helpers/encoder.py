@@ -66,8 +66,9 @@ def load_encoder(*, profile: str = "quick") -> Encoder:
 
 
 def _damaged(error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0]
     return ValueError(
-        f"the files of {BERT} on this disk are damaged ({error}): remove them from the hub's "
+        f"the files of {BERT} on this disk are damaged ({reason}): remove them from the hub's "
         "cache (`hf cache ls` shows where) and start again"
     )
 

@@ -46,8 +46,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     results = commands.add_parser("results", help="the records of a sweep as a table")
     results.add_argument("notebook", help="its name")
-    results.add_argument("--metric", help="mean and spread over seeds of this one: test-accuracy, "
-                         "or vit/test-accuracy as the sweep prints it")  # fmt: skip
+    results.add_argument("--metric", help="mean and spread over seeds of this one")
     results.add_argument("--by", help="parameters to group by, a,b (default: those that vary)")
     results.add_argument("--format", default="text", choices=FORMATS)
     results.set_defaults(run=run_results)
@@ -193,6 +192,7 @@ def _notebook(name: str) -> Path:
 
 
 def whole(text: str, low: int, high: int) -> int:
+    """A number from the command line; argparse's error if it is not whole, or out of range."""
     try:
         number = int(text)
     except ValueError:
