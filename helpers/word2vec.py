@@ -73,14 +73,18 @@ class SkipGram:
         *_, scores = self._scores(*self._pairs(tokens, negatives))
         return (self.weights * F.softplus(scores) - self.observed * scores).sum()
 
-    def step(self, tokens: Tensor, negatives: Tensor, rate: float) -> None:
-        """Descend the gradient of ``loss`` by ``rate``, less where words repeat (``_descend``)."""
+    def step(self, tokens: Tensor, negatives: Tensor, rate: float, *, threads: int = 1) -> None:
+        """Descend the gradient of ``loss`` by ``rate``, less where words repeat (``_descend``).
+
+        Of ``threads`` that step at the same time each reckons with the others' pairs, too, or
+        their sum would overshoot where they all change the same few words.
+        """
         centres, others = self._pairs(tokens, negatives)
         v, u, scores = self._scores(centres, others)
         slopes = scores.sigmoid_().mul_(self.weights).sub_(self.observed)  # ∂loss / ∂scores
         v_gradient, u_gradient = slopes @ u, slopes.mT @ v  # (B / b, b, size), (B / b, m, size)
-        v_weights = self.weights.sum(1).expand(len(others), -1)  # (B / b, b)
-        u_weights = self.weights.sum(0).expand(len(others), -1)  # (B / b, m)
+        v_weights = threads * self.weights.sum(1).expand(len(others), -1)  # (B / b, b)
+        u_weights = threads * self.weights.sum(0).expand(len(others), -1)  # (B / b, m)
         _descend(self.centre, centres, v_gradient, v_weights, rate)
         _descend(self.outside, others, u_gradient, u_weights, rate)
 
@@ -120,13 +124,17 @@ class SkipGram:
                 rates = [rate * (1 - done / epochs) for done in (epoch, epoch + 1)]
                 seeds = torch.randint(2**62, (threads,), generator=self.generator).tolist()
                 walks = [
-                    pool.submit(self._walk, stretch, blocks, rates, Generator().manual_seed(seed))
+                    pool.submit(
+                        self._walk, stretch, blocks, rates, threads, Generator().manual_seed(seed)
+                    )
                     for stretch, seed in zip(kept.tensor_split(threads), seeds, strict=True)
                 ]
                 for walk in walks:
                     walk.result()
 
-    def _walk(self, tokens: Tensor, blocks: int, rates: list[float], generator: Generator) -> None:
+    def _walk(
+        self, tokens: Tensor, blocks: int, rates: list[float], threads: int, generator: Generator
+    ) -> None:
         """Step through ``tokens``; fewer than a step's worth at the end are not used."""
         stride, around = blocks * self.block, 2 * self.window
         steps = (len(tokens) - around) // stride
@@ -139,7 +147,8 @@ class SkipGram:
         drawn = torch.multinomial(self.noise, steps * stride, True, generator=generator)
         for i, negatives in enumerate(drawn.view(steps, blocks, self.block)):
             part = tokens[i * stride : (i + 1) * stride + around]
-            self.step(part, negatives, rates[0] + (rates[1] - rates[0]) * i / steps)
+            rate = rates[0] + (rates[1] - rates[0]) * i / steps
+            self.step(part, negatives, rate, threads=threads)
 
 
 def _descend(vectors: Tensor, rows: Tensor, gradient: Tensor, weights: Tensor, rate: float) -> None:
