@@ -103,7 +103,7 @@ class SkipGram:
         tokens: Sequence[int],
         *,
         epochs: int = 5,
-        rate: float = 0.05,
+        rate: float = 0.1,
         blocks: int = 32,
         threads: int = 2,
     ) -> None:
