@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 
 import nbformat
 import pytest
@@ -14,6 +15,9 @@ from helpers.press import docs
 from helpers.press.errors import UserError
 
 PNG = b"\x89PNG"
+needs_poppler = pytest.mark.skipif(
+    not shutil.which("pdftoppm"), reason="poppler-utils is missing; only `make docs` needs it"
+)
 
 
 def pdf(width=72):
@@ -49,6 +53,7 @@ def width_of(path):
     return int.from_bytes(path.read_bytes()[16:20], "big")
 
 
+@needs_poppler
 def test_it_publishes_the_pdf_a_page_the_heat_map_and_where_they_come_from(build):
     made = publish(build)
     assert sorted(made) == sorted((build / "docs").iterdir())
@@ -66,6 +71,7 @@ def test_changes_that_no_commit_holds_are_refused(build, monkeypatch):
     assert not (build / "docs").exists()
 
 
+@needs_poppler
 def test_too_much_is_refused(build, monkeypatch):
     monkeypatch.setattr(docs, "LIMIT_MB", 0.001)
     with pytest.raises(UserError, match=r"the limit is 0.001 MB"):
@@ -73,6 +79,7 @@ def test_too_much_is_refused(build, monkeypatch):
     assert not (build / "docs").exists()
 
 
+@needs_poppler
 def test_a_notebook_without_a_heat_map_is_named(build):
     write(executed(figure("a table")), build / "full" / "executed" / "vit_sweep.ipynb")
     with pytest.raises(UserError, match=r"vit_sweep.ipynb has no figure .* 'heat map'"):
@@ -85,6 +92,7 @@ def test_without_poppler_the_package_is_named(build, monkeypatch):
         publish(build)
 
 
+@needs_poppler
 def test_a_file_that_poppler_refuses(build):
     (build / "all.pdf").write_bytes(b"no PDF")
     with pytest.raises(UserError, match="pdftoppm refuses"):
