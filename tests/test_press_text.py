@@ -1,5 +1,7 @@
 """Text, tables and Markdown on their way into LaTeX."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from helpers.press.markdown import harmless_math, to_latex
 from helpers.press.render import MAX_OUTPUT, listing, text_block
 from helpers.press.tables import MAX_ROWS, html_tables
-from helpers.press.text import escape, plain, prose
+from helpers.press.text import claimed, escape, plain, prose, sentence, table_cell
 
 SPECIAL = "\\{}$&#%_^~<>|\"`'"
 
@@ -37,6 +39,43 @@ def test_no_special_character_is_left_bare(text):
         for character in "{}$&#%_":
             set_text = set_text.replace(f"\\{character}", "")
         assert not set(set_text) & set("\\{}$&#%_^~")
+
+
+@pytest.mark.parametrize(
+    "text, latex",
+    [
+        ("off by 6.9e-09 at most", r"off by $6.9\cdot10^{-9}$ at most"),
+        ("1e-12 and 5e+32", r"$10^{-12}$ and $5\cdot10^{32}$"),
+        ("3.4e-02, 8.0e+00, 0e+00", "0.034, 8.0, 0"),
+        ("at -0.51 (-1), [2, -3]", "at −0.51 (−1), [2, −3]"),
+        ("2026-11-22, CIFAR-10, x-3", "2026-11-22, CIFAR-10, x-3"),
+        ("commit 12e+ of 1e5b, v1e-3", "commit 12e+ of 1e5b, v1e-3"),
+        ("`a_b` is 5 %", r"\texttt{a\_b} is 5 \%"),
+    ],
+)
+def test_numbers_and_code_in_a_sentence(text, latex):
+    assert sentence(text) == latex
+
+
+def test_numbers_in_a_table_read_as_numbers():
+    cells = ["−4.2e−01", "4.2e-04", "-1e-5", "a_b", "–"]
+    expected = ["−0.42", r"$4.2\cdot10^{-4}$", "−$10^{-5}$", r"a\_b", "–"]
+    assert [table_cell(cell) for cell in cells] == expected
+
+
+def test_a_claim_begins_with_a_capital_unless_a_symbol_does():
+    for text in ("the model holds", "a model holds"):
+        assert claimed(text) == text.capitalize()
+    for text in ("x is 3", "h_T is 3", "φ(x) > 0", "3 of 4", "`forward` calls"):
+        assert claimed(text) == sentence(text)
+
+
+@given(st.text(alphabet=SPECIAL + "e-+109.a ", max_size=40))
+def test_no_special_character_is_left_bare_around_numbers(text):
+    for convert in (sentence, table_cell):
+        bare = re.sub(r"\$(?:[\d.]+\\cdot)?10\^\{-?\d+\}\$", "", convert(text))
+        bare = re.sub(r"\\(?:text[a-z]+(?:\{\})?|.)", "", bare)
+        assert not set(bare.replace("{", "").replace("}", "")) & set("\\$&#%_^~")
 
 
 def test_code_is_highlighted_and_cannot_end_its_environment():

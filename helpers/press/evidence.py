@@ -92,7 +92,7 @@ def check_answers(answers: list[Path], evidence: Evidence, absent: Sequence[str]
             raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")
         source = without_comments(path.read_text(encoding="utf-8"))
         for number, line in enumerate(source.splitlines(), 1):
-            for kind, name in re.findall(r"\\(val|verified)\{([^{}]*)\}", line):
+            for kind, name in named(line):
                 known = evidence.values if kind == "val" else evidence.claims
                 if name not in known:
                     verb = "records" if kind == "val" else "proves"
@@ -100,6 +100,15 @@ def check_answers(answers: list[Path], evidence: Evidence, absent: Sequence[str]
                     raise UserError(
                         f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
                     )
+
+
+def named(latex: str) -> list[tuple[str, str]]:
+    """What a piece of LaTeX names: ``("verified", "rnn2d/parameters")`` and the like."""
+    return [
+        (kind, name.strip())
+        for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
+        for name in (names.split(",") if kind == "verified" else [names])
+    ]
 
 
 def _bundles(notebook: NotebookNode) -> list[NotebookNode]:

@@ -24,7 +24,7 @@ from .evidence import checked
 from .markdown import harmless_math, pandoc, to_latex
 from .notebook import is_colab, read_notebook, write_atomically
 from .tables import html_tables
-from .text import escape, plain, prose
+from .text import claimed, escape, plain, prose, sentence
 from .widgets import final_text
 
 MAX_OUTPUT = 6000  # characters of text that one output may print on paper
@@ -133,7 +133,7 @@ class Outputs(Preprocessor):
         if mime.CLAIM in data:
             claim = checked(data, mime.CLAIM, self.cell)
             mark = "holds" if claim["holds"] else "fails"
-            return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{prose(claim['evidence'])}}}"
+            return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{claimed(claim['evidence'])}}}"
         if mime.RECORD in data:
             return ""
         if mime.STAMP in data:
@@ -151,7 +151,9 @@ class Outputs(Preprocessor):
             shown = final_text(data, self.widgets)
             return text_block(shown) if shown else ""
         if tables := html_tables(str(data.get("text/html", ""))):
-            first = rf"\nbcaption{{table}}{{{prose(caption)}}}{tables[0]}" if caption else tables[0]
+            first = (
+                rf"\nbcaption{{table}}{{{sentence(caption)}}}{tables[0]}" if caption else tables[0]
+            )
             first = rf"\begin{{nbtogether}}{first}\end{{nbtogether}}"
             return "\n".join([r"\begin{nbtables}", first, *tables[1:], r"\end{nbtables}"])
         if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
@@ -180,7 +182,7 @@ class Outputs(Preprocessor):
         path = self.pictures / f"figure-{self.count}{PICTURES[kind]}"
         write_atomically(path, data)
         name = f"{self.pictures.parent.name}/{self.pictures.name}/{path.name}"
-        return rf"\nbfigure{{{name}}}{{{prose(caption)}}}{{{prose(alt or caption)}}}"
+        return rf"\nbfigure{{{name}}}{{{sentence(caption)}}}{{{prose(alt or caption)}}}"
 
 
 def _check_picture(data: bytes, kind: str) -> None:
@@ -197,8 +199,7 @@ def listing(source: str, environment: str) -> str:
     tokens = lex(plain(source.strip("\n")).expandtabs(4), PythonLexer())
     formatter = LatexFormatter(style=PrintStyle, envname=environment)
     lines = format(tokens, formatter).splitlines()
-    inner = "\n".join(lines[1:-1])
-    return f"\\begin{{{environment}}}\n{inner}\n\\end{{{environment}}}"
+    return _verbatim(lines[1:-1], environment)
 
 
 def highlight_macros() -> str:
@@ -214,8 +215,13 @@ def text_block(text: str, environment: str = "nboutput") -> str:
     if len(text) > MAX_OUTPUT:
         left_out = len(text) - MAX_OUTPUT
         text = f"{text[:MAX_OUTPUT]}\n[… {left_out:,} more characters are in the notebook]"
-    lines = (_escape_line(line) for line in text.expandtabs(8).split("\n"))
-    return f"\\begin{{{environment}}}\n" + "\n".join(lines) + f"\n\\end{{{environment}}}"
+    return _verbatim([_escape_line(line) for line in text.expandtabs(8).split("\n")], environment)
+
+
+def _verbatim(lines: list[str], environment: str) -> str:
+    """Lines as they are; the class is told how many, so that it can break pages well."""
+    begin, end = rf"\hwlines{{{len(lines)}}}\begin{{{environment}}}", rf"\end{{{environment}}}"
+    return "\n".join([begin, *lines, end])
 
 
 def _escape_line(line: str) -> str:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from bs4 import BeautifulSoup, Tag
 
-from .text import escape
+from .text import table_cell
 
 MAX_WIDTH = 110  # characters that fit across the page at the smallest size we set
 MAX_ROWS = 42  # rows that fit under one another on a page
@@ -119,7 +119,7 @@ def _column_blocks(table: Table) -> list[list[int]]:
 def _tabular(rows: list[list[str]], head: int) -> str:
     body = list(zip(*rows[head:], strict=True)) or [()] * len(rows[0])
     columns = "".join("r" if _numeric(cells) else "l" for cells in body)
-    lines = [" & ".join(escape(_signed(cell)) for cell in row) + r" \\" for row in rows]
+    lines = [" & ".join(table_cell(_signed(cell)) for cell in row) + r" \\" for row in rows]
     titles, values = lines[:head], lines[head:]
     rule = [r"\midrule"] if titles else []
     return "\n".join(

@@ -1,6 +1,8 @@
 """Text on its way into LaTeX: terminal codes removed, special characters escaped."""
 
 import re
+from collections.abc import Callable
+from decimal import Decimal
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -24,6 +26,9 @@ _SPECIAL = {
 }
 _PROSE = {character: _SPECIAL[character] for character in "\\{}$&#%_^~<>|`"} | {'"': "''"}
 
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+−-]?\d{1,3})(?!\w)")
+_MINUS = re.compile(r"(?<![\w)\]}.+-])-(?=\d)")
+
 
 def plain(text: str) -> str:
     """What a terminal would finally show: colours gone, overwritten progress bars gone.
@@ -45,10 +50,57 @@ def _last_written(line: str) -> str:
 
 def escape(text: str) -> str:
     """``text`` set character by character, quotes straight: code, output, names of files."""
-    return "".join(_SPECIAL.get(character, character) for character in plain(text))
+    return _escaped(plain(text))
 
 
 def prose(text: str) -> str:
     """``text`` as prose: captions and what a student typed; apostrophes and dashes as usual."""
-    text = re.sub(r'"([^"]*)"', "“\\1”", plain(text).replace("\n", " "))
+    return _prose(plain(text))
+
+
+def sentence(text: str) -> str:
+    """``text`` of a run as prose, in which numbers, and code in backticks, are set as such."""
+    parts = re.split(r"`([^`]+)`", plain(text))
+    return "".join(
+        rf"\texttt{{{_escaped(part)}}}" if i % 2 else _with_numbers(part, _prose)
+        for i, part in enumerate(parts)
+    )
+
+
+def claimed(evidence: str) -> str:
+    """A claim's evidence as a ``sentence``, which begins with a capital unless a symbol does."""
+    begins = re.match(r"(?:a|[a-z]{2,})(?=[ ,])", evidence)
+    return sentence(evidence[0].upper() + evidence[1:] if begins else evidence)
+
+
+def table_cell(text: str) -> str:
+    """``text`` character by character, its numbers as numbers."""
+    return _with_numbers(plain(text), _escaped)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def _prose(text: str) -> str:
+    text = re.sub(r'"([^"]*)"', "“\\1”", text.replace("\n", " "))
     return "".join(_PROSE.get(character, character) for character in text)
+
+
+def _with_numbers(text: str, convert: Callable[[str], str]) -> str:
+    """``text`` by ``convert``, but 6.9e-09 as 6.9 · 10⁻⁹ and a hyphen before a number as minus."""
+    parts = _SCIENTIFIC.split(_MINUS.sub("−", text))  # text, mantissa, exponent, text, …
+    found = [convert(parts[0])]
+    for mantissa, exponent, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
+        found += [_power_of_ten(mantissa, int(exponent.replace("−", "-"))), convert(rest)]
+    return "".join(found)
+
+
+def _power_of_ten(mantissa: str, exponent: int) -> str:
+    number = Decimal(mantissa)
+    if not number:
+        return "0"
+    if -4 < exponent < 4:
+        return f"{number.scaleb(exponent):f}"
+    factor = "" if number == 1 else rf"{mantissa}\cdot"
+    return rf"${factor}10^{{{exponent}}}$"

@@ -16,7 +16,7 @@ from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
 from .render import highlight_macros
-from .text import escape, prose
+from .text import claimed, escape, prose
 
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
 
@@ -113,7 +113,7 @@ def _settings(
     for path in executed:
         claims = [claim for claim in evidence.claims.values() if claim.notebook == path.stem]
         entries += [rf"\claimgroup{{{escape(path.stem)}}}"] if claims else []
-        entries += [rf"\claimline{{{claim.name}}}{{{prose(claim.evidence)}}}" for claim in claims]
+        entries += [rf"\claimline{{{claim.name}}}{{{claimed(claim.evidence)}}}" for claim in claims]
     if entries:
         lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
     return "\n".join(lines) + "\n"

@@ -47,5 +47,7 @@ end
 
 function CodeBlock(element)
   local text = element.text:gsub("[\\{}]", { ["\\"] = "\\textbackslash{}", ["{"] = "\\{", ["}"] = "\\}" })
-  return pandoc.RawBlock("latex", "\\begin{nboutput}\n" .. text .. "\n\\end{nboutput}")
+  local _, breaks = text:gsub("\n", "")
+  local count = string.format("\\hwlines{%d}", breaks + 1)
+  return pandoc.RawBlock("latex", count .. "\\begin{nboutput}\n" .. text .. "\n\\end{nboutput}")
 end
