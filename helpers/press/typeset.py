@@ -16,7 +16,7 @@ from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
 from .render import highlight_macros
-from .text import claimed, escape, prose
+from .text import claimed, escape, prose, sentence
 
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
 
@@ -107,7 +107,7 @@ def _settings(
         rf"\profile{{{profile}}}",
         rf"\standins{{{prose(', '.join(lacking))}}}",
     ]
-    lines += [rf"\defvalue{{{name}}}{{{prose(text)}}}" for name, text in evidence.values.items()]
+    lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in evidence.values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in evidence.claims]
     entries = []
     for path in executed:
