@@ -147,6 +147,8 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
         command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
     )
     if run.returncode:
+        for ending in ("aux", "map", "out"):  # read by the next run, and perhaps what stopped this
+            (work / f"{name}.{ending}").unlink(missing_ok=True)
         log = work / f"{name}.log"
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         detail = first_error(text) or run.stderr.decode(errors="replace")[-400:]
@@ -158,7 +160,7 @@ def first_error(log: str) -> str:
 
     Two searches: one pattern for both takes exponential time where no line is named.
     """
-    message = re.search(r"^(?:!|\./[^\n:]+\.(?:tex|cls):\d+:) .*", log, re.M)
+    message = re.search(r"^(?:!|\./[^\n:]+\.\w+:\d+:) .*", log, re.M)
     if not message:
         return ""
     line = re.compile(r"^l\.\d+ .*", re.M).search(log, message.end())
