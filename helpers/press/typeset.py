@@ -15,6 +15,7 @@ from .evidence import Evidence, check_answers, gather
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
+from .references import read_works, reference_list
 from .render import highlight_macros
 from .text import claimed, escape, prose, sentence
 
@@ -38,6 +39,7 @@ def typeset(
     check_answers(answers, evidence, absent)
     _lay_out(source, work, answers)
     macros = _settings(student, profile, evidence, executed)
+    macros += reference_list(read_works(source.with_name("references.toml")), answers, executed)
     texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
     bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
     texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
