@@ -337,7 +337,8 @@ MUTATIONS = [
     ("crossover-operations", '("linear", d, d + 1, linear', '("linear", d, d, linear'),
     ("memory", "q @ (k.mT @ v)  # the", "(q @ k.mT) @ v  # the"),
     ("window-overlap", "A * band_mask(length, budget)", "A * band_mask(length, budget + 1)"),
-    ("rank-bound", "spectrum[..., rank:]", "spectrum[..., 1:]"),
+    ("rank-bound", "[..., rank:]", "[..., 1:]"),
+    ("rank-bound", '["floor"] / bounded["weight error"]', '["floor"] / bounded["floor"] - 1e-9'),
 ]
 
 
