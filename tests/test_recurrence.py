@@ -1,7 +1,6 @@
 """The recurrence against its closed form, SymPy, torch.nn.RNN and exact integers."""
 
 import math
-import re
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -10,7 +9,7 @@ import sympy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proofs import ROOT, Proofs
+from proofs import ROOT, Proofs, verified
 
 from helpers import recurrence
 from helpers.recurrence import (
@@ -196,7 +195,7 @@ def proofs():
 
 def test_every_claim_of_the_answer_is_proved(proofs):
     text = (ROOT / "solutions_latex/answers/rnn_recurrence.tex").read_text(encoding="utf-8")
-    assert set(re.findall(r"\\verified\{([^}]*)\}", text)) <= set(proofs.claims)
+    assert verified(text) <= set(proofs.claims)
     assert all(proofs.claims.values()), proofs.claims
 
 
