@@ -247,7 +247,7 @@ def test_training_claims_fail_if_one_run_goes_the_other_way(proofs, name, change
 
 
 RUN = {
-    "context-pixels": {"rnn": 39, "convnet": 28, "convnet-4": 40, "convnet-6": 38},
+    "context-pixels": {"rnn": 39, "convnet": 28, "convnet-4": 40, "convnet-6": 39},
     "context-last": {"rnn": 60, "convnet": 17, "convnet-4": 32, "convnet-6": 29},
 }
 
