@@ -9,7 +9,15 @@ import re
 import types
 from pathlib import Path
 
+from helpers.press.evidence import named
+
 ROOT = Path(__file__).parents[1]
+
+
+def verified(answer: str) -> set[str]:
+    """The claims that an answer names."""
+    path = ROOT / "solutions_latex" / "answers" / f"{answer}.tex"
+    return {name for kind, name in named(path.read_text(encoding="utf-8")) if kind == "verified"}
 
 
 class Proofs:
