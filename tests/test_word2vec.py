@@ -136,12 +136,13 @@ def train(threads=1, seed=0, **settings):
 def test_words_of_a_topic_end_up_together(threads):
     """Threads that ignored each other's pairs would end in NaN on so few words.
 
-    The gap is about 0.4 where they run side by side, 0.2 where one waits for the other.
+    How far apart the topics end up depends on how the threads take turns; that any two words of
+    one topic are nearer than any two of both does not.
     """
     cosines = WordVectors([str(i) for i in range(20)], train(threads).centre).vectors
     cosines = cosines @ cosines.T
-    within = torch.cat([cosines[:10, :10].flatten(), cosines[10:, 10:].flatten()])
-    assert within.mean() > cosines[:10, 10:].mean() + 0.1
+    within = torch.minimum(cosines[:10, :10].min(), cosines[10:, 10:].min())
+    assert within > cosines[:10, 10:].max()
 
 
 def test_one_thread_repeats_itself():
