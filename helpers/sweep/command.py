@@ -26,6 +26,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("-g", "--grid", action="append", default=[], metavar="NAME=VALUES",
                        help="layers=4:8, heads=2,3,4, file='\"a,b.csv\"'; repeat it for every "
                             "combination")  # fmt: skip
+    sweep.add_argument("-p", type=_not_for_sweeps, help=argparse.SUPPRESS)
     sweep.add_argument("--zip", action="store_true", help="take the -g lists side by side")
     sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
     sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
@@ -201,6 +202,12 @@ def whole(text: str, low: int, high: int) -> int:
         limit = f"from {low} to {high:,}" if high < sys.maxsize else f"of at least {low}"
         raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not a whole number {limit}")
     return number
+
+
+def _not_for_sweeps(pair: str) -> str:
+    """What `homework execute` takes as -p NAME VALUE, told apart from a sweep's -g."""
+    name, _, value = pair.partition("\0")
+    raise argparse.ArgumentTypeError(f"a sweep takes values as -g {name}={value or 'VALUES'}")
 
 
 def _positive(text: str) -> int:
