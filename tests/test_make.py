@@ -34,7 +34,7 @@ EDITION = r"""\documentclass{homework}
 \edition{Tiny homework}
 \begin{document}
 \maketitle
-\question[points=2, notebook=first]{The first}
+\question[points=2.5, notebook=first]{The first}
 What is $n$?
 \answer{first}
 \question[points=1, notebook=second]{The second}
@@ -85,6 +85,8 @@ def test_the_pdf_has_everything_in_its_place(project):
     assert "Tiny homework" in cover
     assert STUDENT.replace("'", "’") in " ".join(cover.split())
     assert "It is 12,345." in everything
+    assert "Question 1 The first 2.5 points" in " ".join(everything.split())
+    assert "Question 2 The second 1 point " in " ".join(everything.split())
     assert "\\input{/etc/passwd}" in everything
     assert "x & y" in everything
     assert "is not written yet" in everything
@@ -117,7 +119,7 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
     assert "[WARN] student.toml names no collaborators and no tools" in shown
     assert "[FAIL]" not in shown
     assert "  Question 1: pages 2–3 " in shown
-    assert "The first (2 points)" in shown
+    assert "The first (2.5 points)" in shown
     assert make(folder, *student).endswith("is up to date\n"), "check changes nothing"
     pdf = folder / "build" / "tiny.pdf"
     (tmp_path / "other.pdf").write_bytes(pdf.read_bytes())
