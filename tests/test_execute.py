@@ -1,6 +1,7 @@
 """Running notebooks: real kernels, real failures."""
 
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from press_fixtures import source_notebook, write
 
 from helpers.cli import main
 from helpers.press.errors import UserError
-from helpers.press.execute import _private_folders, execute
+from helpers.press.execute import _private_folders, _short, execute
 from helpers.press.notebook import components, helper_modules, identity, read_notebook
 
 
@@ -177,6 +178,13 @@ def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch
         mine = {str(tmp_path / name) for name in ("hw-2025-q1", "homework-kernel-solutions")}
         assert left == {alive, other} | mine
     assert {str(path) for path in tmp_path.iterdir()} == mine
+
+
+def test_a_tmp_that_takes_no_files_is_left_alone(tmp_path, monkeypatch):
+    assert _short(str(tmp_path)) == str(tmp_path)
+    assert _short(str(tmp_path / "absent")) is None
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)  # root may do all
+    assert _short(str(tmp_path)) is None
 
 
 def test_cells_copied_with_their_id_are_told_apart(tmp_path):
