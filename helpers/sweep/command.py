@@ -76,8 +76,9 @@ def run_sweep(options: argparse.Namespace) -> int:
             state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
             print(f"  {state:4}  {job.label}  {reasons[job.key]}".rstrip())
         return 0
-    if waiting:
-        _check_gpus(options.gpus)
+    if not waiting:
+        return 0
+    _check_gpus(options.gpus)
     with store.lock():  # what another sweep has done in the meantime is done
         waiting = [job for job in waiting if store.why(job, parts)]
         return _run(waiting, parts, store, path, options)
