@@ -367,6 +367,13 @@ def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):
             list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, address))
 
 
+def test_a_missing_dask_is_said_in_a_line_that_names_the_extra(sweep, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    settings = local.Settings(notebook=sweep.path)
+    with pytest.raises(UserError, match=r"needs the package distributed: `pip .*\[cluster\]'`"):
+        list(cluster.run_all([], sweep.parts, sweep.store, settings, "tcp://127.0.0.1:9"))
+
+
 def test_a_scheduler_without_workers_is_said_in_a_line(sweep, scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "JOIN_SECONDS", 1)
     settings = local.Settings(notebook=sweep.path)

@@ -42,7 +42,12 @@ def run_all(
     """
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
-    from distributed import as_completed
+    try:
+        from distributed import as_completed
+    except ImportError:
+        raise UserError(
+            "--engine dask needs the package distributed: `pip install '.[cluster]'` brings it"
+        ) from None
 
     with _connected(scheduler) as client:
         submit = _submitter(client, settings)
