@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FASTEST = ROOT / "notebooks" / "rnn_recurrence.ipynb"
+OWN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # nobody's signing or hooks
 
 # Of our packages, those that Colab's published list of June 2026 lacks, except the few that our
 # newer IPython can't start without.
@@ -92,6 +93,8 @@ def test_colab_changes_no_identity_and_is_not_printed(tmp_path):
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory):
     """A Python that has what Colab has, and our repository behind its public address."""
+    if not shutil.which("git"):
+        pytest.skip("needs git")
     folder = tmp_path_factory.mktemp("colab")
     venv.create(folder / "venv", with_pip=True)
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
@@ -145,12 +148,12 @@ def serve(folder: Path) -> None:
         [*who, "commit", "--quiet", "-m", "all"],
         ["tag", f"v{PROJECT['version']}"],
     ):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
+        subprocess.run(["git", *arguments], cwd=folder, env=os.environ | OWN_GIT, check=True)
 
 
 def run_in_colab(notebook, colab: Path, folder: Path, monkeypatch):
     """Execute ``notebook`` in the empty ``folder``, with nothing of this checkout in sight."""
-    settings = {
+    settings = OWN_GIT | {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{colab / 'served'}.insteadOf",
         "GIT_CONFIG_VALUE_0": PROJECT["urls"]["Repository"],
