@@ -178,13 +178,17 @@ def _docs(options: argparse.Namespace) -> None:
 
 def _colab(options: argparse.Namespace) -> None:
     from .press.colab import prepare
-    from .press.notebook import ROOT, read_notebook, write_atomically, write_notebook
+    from .press.notebook import ROOT, notebook_text, read_notebook, write_atomically
     from .press.readme import renewed
 
+    def renew(path: Path, text: str) -> None:
+        if path.read_bytes() != text.encode():  # a file as it was is not newer than what it made
+            write_atomically(path, text)
+
     for path in (ROOT / "notebooks").glob("*.ipynb"):
-        write_notebook(prepare(read_notebook(path), path.stem), path)
+        renew(path, notebook_text(prepare(read_notebook(path), path.stem)))
     readme = ROOT / "README.md"
-    write_atomically(readme, renewed(readme.read_text(encoding="utf-8")))
+    renew(readme, renewed(readme.read_text(encoding="utf-8")))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -20,11 +20,13 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 from press_fixtures import source_notebook, write
 
+from helpers import cli
 from helpers.press.colab import badge, colab_cell, prepare, without_badge
 from helpers.press.errors import UserError
 from helpers.press.execute import execute
 from helpers.press.notebook import code_cells, components, read_notebook
 from helpers.press.preflight import check_notebook
+from helpers.press.readme import renewed
 from helpers.press.render import render
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,20 @@ def test_the_address_and_the_version_come_from_pyproject(tmp_path):
     assert notebook.cells[0].source == f"# Title\n\n{badge('x', tmp_path)}"
     assert [cell.source for cell in notebook.cells].count(colab_cell(tmp_path)) == 1
     assert len(notebook.cells) == 3
+
+
+def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch):
+    same, outdated = (tmp_path / "notebooks" / f"{name}.ipynb" for name in ("same", "outdated"))
+    write(prepare(source_notebook(), "same"), same)
+    write(source_notebook(), outdated)
+    readme = tmp_path / "README.md"
+    readme.write_text(renewed((ROOT / "README.md").read_text()))
+    for path in (same, outdated, readme):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr("helpers.press.notebook.ROOT", tmp_path)
+    assert cli.main(["colab"]) == 0
+    assert [path.stat().st_mtime == 1 for path in (same, outdated, readme)] == [True, False, True]
+    assert colab_cell() in [cell.source for cell in read_notebook(outdated).cells]
 
 
 def test_a_notebook_without_a_title_is_refused():

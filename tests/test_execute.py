@@ -121,6 +121,18 @@ def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
     assert identity(notebook, {"n": 2}, tmp_path) != now()
 
 
+def test_a_tag_that_says_how_a_cell_is_run_counts(tmp_path):
+    notebook = source_notebook("print(n)")
+    notebook.cells[-1].metadata["tags"] = ["skip-execution"]
+    source, target = write(notebook, tmp_path / "a.ipynb"), tmp_path / "out" / "a.ipynb"
+    assert execute(source, target)
+    assert not execute(source, target)
+    assert read_notebook(target).cells[-1].outputs == []
+    notebook.cells[-1].metadata["tags"] = []
+    assert execute(write(notebook, source), target)
+    assert output_of(target) == "1\n"
+
+
 def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
     notebook = source_notebook('runs = recorded("topic")')
     before = identity(notebook, {}, tmp_path), components(notebook, tmp_path)
