@@ -141,7 +141,10 @@ def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
 
 
 def pack(notebook: Path) -> Bundle:
-    """What a run needs of this project: the notebook, helpers, lock, and the records it shows."""
+    """What a run needs of this project: the notebook, helpers, lock, and the records it shows.
+
+    The notebook goes to ``notebooks/`` there, wherever it lies here.
+    """
     files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
     files = [path for path in files if "__pycache__" not in path.parts]
     files += records(read_notebook(notebook))
