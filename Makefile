@@ -101,7 +101,7 @@ endif
 
 PRESS := helpers/cli.py $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
 
-$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls student.toml $(PRESS) build/.settings-$(HW)
+$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) student.toml $(PRESS) build/.settings-$(HW)
 	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT)
 
 $(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)

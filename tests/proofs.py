@@ -12,6 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def verified(answer: str) -> set[str]:
+    """The claims that the LaTeX of an answer rests on: ``\\verified{topic/a, topic/b}``."""
+    lists = re.findall(r"\\verified\{([^}]*)\}", answer)
+    return {name.strip() for names in lists for name in names.split(",")}
+
+
 class Proofs:
     """The code cells of a notebook, run one after the other, and the state before each.
 

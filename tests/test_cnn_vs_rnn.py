@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proofs import Proofs
+from proofs import Proofs, verified
 
 from helpers import datasets
 from helpers import image_models as im
@@ -228,7 +228,7 @@ def proofs():
 
 def test_every_claim_of_the_answer_is_proved_and_every_number_recorded(proofs):
     text = ANSWER.read_text()
-    assert set(re.findall(r"\\verified\{([^}]*)\}", text)) == set(proofs.claims)
+    assert verified(text) == set(proofs.claims)
     assert set(re.findall(r"\\val\{([^}]*)\}", text)) <= set(proofs.records)
 
 
@@ -240,6 +240,7 @@ def test_only_what_must_be_learned_fails_without_training(proofs):
 MUTATIONS = [
     ("equal-parameters", "channels=8)\n", "channels=9)\n"),
     ("equal-accuracy", 'rungs.accuracy >= scores["CNN"]', "rungs.accuracy >= 0"),
+    ("equal-accuracy", "in (2 * hidden, 4 * hidden)]", "in (2 * hidden, 2 * hidden)]"),
     ("equivariance", '(2,) * 4, mode="circular")', "(2,) * 4)"),
     ("column-order", "[:, order]", "[:, order.argsort()]"),
     ("parameter-counts", "79 * c", "78 * c"),
@@ -250,6 +251,7 @@ MUTATIONS = [
     ("gradient-bound", "** distance", "** (distance + 1)"),
     ("gradient-bound", "diagonal().sum()", "diagonal().sum() * 100"),
     ("vanishing-gradient", "norms / norms.max()", "norms / norms"),
+    ("vanishing-gradient", "weight_hh_l0, 2)", "weight_hh_l0 / 2, 2)"),
     ("streaming", "rnn.read(row, state)", "rnn.read(row)"),
     ("online-cost", "itertools.accumulate(fresh)", "fresh"),
     ("online-cost", "3 * hidden * (size + hidden) +", "3 * hidden * hidden +"),

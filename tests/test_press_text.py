@@ -50,7 +50,7 @@ def test_no_special_character_is_left_bare(text):
         ("at -0.51 (-1), [2, -3]", "at −0.51 (−1), [2, −3]"),
         ("2026-11-22, CIFAR-10, x-3", "2026-11-22, CIFAR-10, x-3"),
         ("commit 12e+ of 1e5b, v1e-3", "commit 12e+ of 1e5b, v1e-3"),
-        ("`a_b` is 5 %", r"\texttt{a\_b} is 5 \%"),
+        ("`a_b` is 5 %, not 91.73%", r"\texttt{a\_b} is 5\,\%, not 91.73\,\%"),
     ],
 )
 def test_numbers_and_code_in_a_sentence(text, latex):
@@ -80,7 +80,7 @@ def test_no_special_character_is_left_bare_around_numbers(text):
 
 def test_code_is_highlighted_and_cannot_end_its_environment():
     code = listing("x = r'\\end{nbcode}'  # $5 & {braces}", "nbcode")
-    assert code.startswith("\\begin{nbcode}\n")
+    assert code.startswith("\\hwlines{1}\\begin{nbcode}\n")
     assert code.count("\\end{nbcode}") == 1
     assert "\\PYZob{}" in code
 

@@ -89,12 +89,12 @@ def _prose(text: str) -> str:
 
 
 def _with_numbers(text: str, convert: Callable[[str], str]) -> str:
-    """``text`` by ``convert``, but 6.9e-09 as 6.9 · 10⁻⁹ and a hyphen before a number as minus."""
+    """``text`` by ``convert``, but 6.9e-09 as 6.9 · 10⁻⁹, and a number's minus and % set well."""
     parts = _SCIENTIFIC.split(_MINUS.sub("−", text))  # text, mantissa, exponent, text, …
     found = [convert(parts[0])]
     for mantissa, exponent, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
         found += [_power_of_ten(mantissa, int(exponent.replace("−", "-"))), convert(rest)]
-    return "".join(found)
+    return re.sub(r"(?<=\d)[ \u00a0]?\\%", r"\\,\\%", "".join(found))  # 5 % and 5% alike
 
 
 def _power_of_ten(mantissa: str, exponent: int) -> str:

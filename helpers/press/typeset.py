@@ -15,8 +15,9 @@ from .evidence import Evidence, check_answers, gather
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
+from .references import read_works, reference_list
 from .render import highlight_macros
-from .text import claimed, escape, prose
+from .text import claimed, escape, prose, sentence
 
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
 
@@ -38,6 +39,7 @@ def typeset(
     check_answers(answers, evidence, absent)
     _lay_out(source, work, answers)
     macros = _settings(student, profile, evidence, executed)
+    macros += reference_list(read_works(source.with_name("references.toml")), answers, executed)
     texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
     bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
     texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
@@ -107,7 +109,7 @@ def _settings(
         rf"\profile{{{profile}}}",
         rf"\standins{{{prose(', '.join(lacking))}}}",
     ]
-    lines += [rf"\defvalue{{{name}}}{{{prose(text)}}}" for name, text in evidence.values.items()]
+    lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in evidence.values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in evidence.claims]
     entries = []
     for path in executed:
@@ -147,6 +149,8 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
         command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
     )
     if run.returncode:
+        for ending in ("aux", "map", "out"):  # read by the next run, and perhaps what stopped this
+            (work / f"{name}.{ending}").unlink(missing_ok=True)
         log = work / f"{name}.log"
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         detail = first_error(text) or run.stderr.decode(errors="replace")[-400:]
@@ -158,7 +162,7 @@ def first_error(log: str) -> str:
 
     Two searches: one pattern for both takes exponential time where no line is named.
     """
-    message = re.search(r"^(?:!|\./[^\n:]+\.(?:tex|cls):\d+:) .*", log, re.M)
+    message = re.search(r"^(?:!|\./[^\n:]+\.\w+:\d+:) .*", log, re.M)
     if not message:
         return ""
     line = re.compile(r"^l\.\d+ .*", re.M).search(log, message.end())
