@@ -59,6 +59,9 @@ export HOMEWORK_NETID := $(call typed,NETID)
 # Where this is set (in many containers), each process would compile all of torch once more.
 unexport PYTHONDONTWRITEBYTECODE
 
+# For what calls make again: on a Mac this is gmake, and `make` is an old one.
+export MAKE
+
 # A file that changes only when the settings named in it do: what depends on it follows them.
 remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))

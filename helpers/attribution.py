@@ -1,6 +1,7 @@
 """Which words of a review a classifier's logit comes from, computed and drawn."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
-from helpers.sentiment import SentimentClassifier
+if TYPE_CHECKING:
+    from helpers.sentiment import SentimentClassifier
 
 
 def integrated_gradients(
-    model: SentimentClassifier, ids: Tensor, *, points: int = 24, blank: int = 0
+    model: "SentimentClassifier", ids: Tensor, *, points: int = 24, blank: int = 0
 ) -> tuple[Tensor, float]:
     """How much each token (T,) moves the logit, and the whole change that they explain.
 

@@ -13,6 +13,9 @@ from .sweep.command import add_commands, whole
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
+        if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
+            stream.reconfigure(errors="replace")
     options = _parser().parse_args(_pairs_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         return options.run(options) or 0
@@ -36,9 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _pairs_joined(arguments: Sequence[str]) -> list[str]:
     """``-p NAME VALUE`` as one argument, with a character between that no argument can have.
 
-    As papermill reads it: argparse itself would take a value such as -1e-3 for an option.
+    As papermill reads it: argparse itself would take a value such as -1e-3 for an option. The
+    other commands have no -p, and argparse says so.
     """
     waiting, joined = list(arguments), []
+    if waiting[:1] not in (["execute"], ["sweep"]):
+        return waiting
     while waiting:
         if waiting[0] == "-p" and len(waiting) > 2:
             _, name, value, *waiting = waiting
@@ -172,13 +178,17 @@ def _docs(options: argparse.Namespace) -> None:
 
 def _colab(options: argparse.Namespace) -> None:
     from .press.colab import prepare
-    from .press.notebook import ROOT, read_notebook, write_atomically, write_notebook
+    from .press.notebook import ROOT, notebook_text, read_notebook, write_atomically
     from .press.readme import renewed
 
+    def renew(path: Path, text: str) -> None:
+        if path.read_bytes() != text.encode():  # a file as it was is not newer than what it made
+            write_atomically(path, text)
+
     for path in (ROOT / "notebooks").glob("*.ipynb"):
-        write_notebook(prepare(read_notebook(path), path.stem), path)
+        renew(path, notebook_text(prepare(read_notebook(path), path.stem)))
     readme = ROOT / "README.md"
-    write_atomically(readme, renewed(readme.read_text(encoding="utf-8")))
+    renew(readme, renewed(readme.read_text(encoding="utf-8")))
 
 
 def _doctor(options: argparse.Namespace) -> int:

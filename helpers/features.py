@@ -72,10 +72,11 @@ class TokenRows:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Token numbers of some reviews, padded with 0, which is [PAD]: (B, T), lengths (B,)."""
-        parts = [torch.from_numpy(self.ids[slice(*self._span(row))]) for row in rows.tolist()]
+        parts = [torch.from_numpy(self.ids[slice(*self.span(row))]) for row in rows.tolist()]
         return _pad(parts).long(), self.lengths[rows]
 
-    def _span(self, row: int) -> tuple[int, int]:
+    def span(self, row: int) -> tuple[int, int]:
+        """Where a review's tokens begin and end."""
         return int(self.starts[row]), int(self.starts[row + 1])
 
 
@@ -96,7 +97,7 @@ class Features:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Features of some reviews, padded with 0: float32 (B, T, width), lengths (B,)."""
-        spans = [self.tokens._span(row) for row in rows.tolist()]
+        spans = [self.tokens.span(row) for row in rows.tolist()]
         parts = [torch.from_numpy(np.array(self.array[start:end])) for start, end in spans]
         return _pad(parts).float(), self.lengths[rows]
 
@@ -288,7 +289,7 @@ def _fill(
         found = packed_layers(model, ids, lengths)[-1]  # (total tokens, width)
     parts = found.half().cpu().split(lengths.tolist())
     for row, part in zip(rows.tolist(), parts, strict=True):
-        array[slice(*tokens._span(row))] = part.numpy()
+        array[slice(*tokens.span(row))] = part.numpy()
 
 
 def _announce(path: Path, shape: tuple[int, int], say: Callable[[str], None]) -> None:

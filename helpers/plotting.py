@@ -59,7 +59,12 @@ def use_style() -> None:
         set_matplotlib_formats("svg", "pdf")
 
 
-def show(item: Figure | pd.DataFrame, caption: str, alt: str = "", formats=None) -> None:
+def show(
+    item: Figure | pd.DataFrame,
+    caption: str,
+    alt: str = "",
+    formats: str | Mapping[str, str] | None = None,
+) -> None:
     """Display a figure or a table with its caption, in the notebook and in the PDF.
 
     ``alt`` describes a figure to a reader who cannot see it. ``formats`` says how a

@@ -20,17 +20,20 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 from press_fixtures import source_notebook, write
 
+from helpers import cli
 from helpers.press.colab import badge, colab_cell, prepare, without_badge
 from helpers.press.errors import UserError
 from helpers.press.execute import execute
 from helpers.press.notebook import code_cells, components, read_notebook
 from helpers.press.preflight import check_notebook
+from helpers.press.readme import renewed
 from helpers.press.render import render
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FASTEST = ROOT / "notebooks" / "rnn_recurrence.ipynb"
+OWN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # nobody's signing or hooks
 
 # Of our packages, those that Colab's published list of June 2026 lacks, except the few that our
 # newer IPython can't start without.
@@ -60,6 +63,20 @@ def test_the_address_and_the_version_come_from_pyproject(tmp_path):
     assert notebook.cells[0].source == f"# Title\n\n{badge('x', tmp_path)}"
     assert [cell.source for cell in notebook.cells].count(colab_cell(tmp_path)) == 1
     assert len(notebook.cells) == 3
+
+
+def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch):
+    same, outdated = (tmp_path / "notebooks" / f"{name}.ipynb" for name in ("same", "outdated"))
+    write(prepare(source_notebook(), "same"), same)
+    write(source_notebook(), outdated)
+    readme = tmp_path / "README.md"
+    readme.write_text(renewed((ROOT / "README.md").read_text()))
+    for path in (same, outdated, readme):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr("helpers.press.notebook.ROOT", tmp_path)
+    assert cli.main(["colab"]) == 0
+    assert [path.stat().st_mtime == 1 for path in (same, outdated, readme)] == [True, False, True]
+    assert colab_cell() in [cell.source for cell in read_notebook(outdated).cells]
 
 
 def test_a_notebook_without_a_title_is_refused():
@@ -92,6 +109,8 @@ def test_colab_changes_no_identity_and_is_not_printed(tmp_path):
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory):
     """A Python that has what Colab has, and our repository behind its public address."""
+    if not shutil.which("git"):
+        pytest.skip("needs git")
     folder = tmp_path_factory.mktemp("colab")
     venv.create(folder / "venv", with_pip=True)
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
@@ -145,12 +164,12 @@ def serve(folder: Path) -> None:
         [*who, "commit", "--quiet", "-m", "all"],
         ["tag", f"v{PROJECT['version']}"],
     ):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
+        subprocess.run(["git", *arguments], cwd=folder, env=os.environ | OWN_GIT, check=True)
 
 
 def run_in_colab(notebook, colab: Path, folder: Path, monkeypatch):
     """Execute ``notebook`` in the empty ``folder``, with nothing of this checkout in sight."""
-    settings = {
+    settings = OWN_GIT | {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{colab / 'served'}.insteadOf",
         "GIT_CONFIG_VALUE_0": PROJECT["urls"]["Repository"],

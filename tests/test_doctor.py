@@ -55,6 +55,16 @@ def test_a_python_that_does_not_fit(run, monkeypatch):
     assert shown.startswith("[FAIL] Python: missing: Python 3.11 to 3.14 (this is 3.10;")
 
 
+def test_after_a_python_that_is_too_old_nothing_else_is_looked_at(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "version_info", (3, 8))
+    monkeypatch.setattr(doctor, "packages", None)
+    assert doctor.main() == 1
+    assert [line[:16] for line in capsys.readouterr().out.splitlines()] == [
+        "[FAIL] Python: m",
+        "       install t",
+    ]
+
+
 def test_a_package_of_another_version_and_one_that_is_missing(run, monkeypatch):
     real = metadata.version
 

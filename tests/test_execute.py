@@ -1,6 +1,7 @@
 """Running notebooks: real kernels, real failures."""
 
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from press_fixtures import source_notebook, write
 
 from helpers.cli import main
 from helpers.press.errors import UserError
-from helpers.press.execute import _private_folders, execute
+from helpers.press.execute import _private_folders, _short, execute
 from helpers.press.notebook import components, helper_modules, identity, read_notebook
 
 
@@ -120,6 +121,18 @@ def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
     assert identity(notebook, {"n": 2}, tmp_path) != now()
 
 
+def test_a_tag_that_says_how_a_cell_is_run_counts(tmp_path):
+    notebook = source_notebook("print(n)")
+    notebook.cells[-1].metadata["tags"] = ["skip-execution"]
+    source, target = write(notebook, tmp_path / "a.ipynb"), tmp_path / "out" / "a.ipynb"
+    assert execute(source, target)
+    assert not execute(source, target)
+    assert read_notebook(target).cells[-1].outputs == []
+    notebook.cells[-1].metadata["tags"] = []
+    assert execute(write(notebook, source), target)
+    assert output_of(target) == "1\n"
+
+
 def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
     notebook = source_notebook('runs = recorded("topic")')
     before = identity(notebook, {}, tmp_path), components(notebook, tmp_path)
@@ -177,6 +190,13 @@ def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch
         mine = {str(tmp_path / name) for name in ("hw-2025-q1", "homework-kernel-solutions")}
         assert left == {alive, other} | mine
     assert {str(path) for path in tmp_path.iterdir()} == mine
+
+
+def test_a_tmp_that_takes_no_files_is_left_alone(tmp_path, monkeypatch):
+    assert _short(str(tmp_path)) == str(tmp_path)
+    assert _short(str(tmp_path / "absent")) is None
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)  # root may do all
+    assert _short(str(tmp_path)) is None
 
 
 def test_cells_copied_with_their_id_are_told_apart(tmp_path):

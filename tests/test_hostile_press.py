@@ -5,6 +5,7 @@ import io
 import itertools
 import random
 import re
+import time
 
 import nbformat
 import pytest
@@ -21,6 +22,7 @@ from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
 from helpers.press.text import plain
 from helpers.press.typeset import first_error, read_student, typeset
+from helpers.press.widgets import STATE_MIME, VIEW_MIME
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(
@@ -165,6 +167,22 @@ def test_tables_that_would_fill_the_document_are_left_to_their_text():
     assert "x" in html_tables(deep)[0]
 
 
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda: html_tables(f"<table><tr><td>{'1' * 30_000}x</td></tr></table>"),
+        lambda: html_tables(f"<table><tr><td>{'1 ' * 30_000}x</td></tr></table>"),
+        lambda: plain("x" * 1_000_000 + "\rab" * 200_000),
+        lambda: plain("".join(f"\r{'x' * n}" for n in range(2000, 0, -1))),
+    ],
+    ids=itertools.count(),
+)
+def test_one_long_cell_or_line_is_done_in_a_moment(convert):
+    started = time.process_time()
+    assert convert()
+    assert time.process_time() - started < 5
+
+
 def rendered(tmp_path, *outputs):
     path = write(executed(*outputs), tmp_path / "executed" / "a.ipynb")
     target = tmp_path / "notebooks" / "a.tex"
@@ -205,6 +223,44 @@ def test_what_cannot_be_set_is_refused_with_its_cell(tmp_path, output, message):
     with pytest.raises(UserError, match=f"cell 1 shows .*{message}|cell 1 shows a {message}") as e:
         rendered(tmp_path, output)
     assert "\n" not in str(e.value)
+
+
+def progress(**changes):
+    """The states of tqdm's widget: a box of three children, the middle one a bar."""
+    bar = {"state": {"max": 30, "value": 15} | changes}
+    left, right = ({"state": {"value": text}} for text in ("train:&nbsp; 50%", " 15/30"))
+    box = {"state": {"children": ["IPY_MODEL_a", "IPY_MODEL_b", "IPY_MODEL_c"]}}
+    return {"box": box, "a": left, "b": bar, "c": right}
+
+
+def shown_widget(tmp_path, states, view=None):
+    output = shows({VIEW_MIME: view or {"model_id": "box"}, "text/plain": "in plain text"})
+    notebook = executed(output)
+    notebook.metadata["widgets"] = {STATE_MIME: {"state": states}}
+    render(write(notebook, tmp_path / "a.ipynb"), tmp_path / "a.tex")
+    return (tmp_path / "a.tex").read_text(encoding="utf-8")
+
+
+def test_a_progress_bar_is_set_as_the_line_it_ends_with(tmp_path):
+    assert f"50%|{'█' * 10}{'░' * 10}| 15/30" in shown_widget(tmp_path, progress())
+
+
+ODD = [{"value": float("nan")}, {"value": 10**400}, {"max": "30"}, {"max": None}, {"value": [1]}]
+
+
+@pytest.mark.parametrize("changes", ODD, ids=itertools.count())
+def test_of_an_odd_progress_bar_the_words_are_set(tmp_path, changes):
+    assert "50% 15/30" in shown_widget(tmp_path, progress(**changes))
+
+
+STATES = [None, [], "x", {}, {"box": None}, {"box": {"state": 5}}]
+STATES += [{"box": {"state": {"children": names}}} for names in (None, 5, "abc", [None, {}, "x"])]
+
+
+@pytest.mark.parametrize("states", STATES, ids=itertools.count())
+def test_of_an_odd_widget_the_plain_text_is_set(tmp_path, states):
+    assert "in plain text" in shown_widget(tmp_path, states)
+    assert "in plain text" in shown_widget(tmp_path, progress(), view=["box"])
 
 
 def test_a_cell_is_named_by_its_place_in_the_notebook(tmp_path):

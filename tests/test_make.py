@@ -5,14 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import nbformat
 import pytest
-from press_fixtures import source_notebook, write
+from press_fixtures import BIN, ROOT, like_a_clone, source_notebook, write
 from pypdf import PdfReader
 
-ROOT = Path(__file__).parents[1]
 STUDENT = r"Zoë Ærø & % $ # _ { } ~ ^ \ O'Neill"
 
 FIRST = """from helpers.records import claim, record, stamp
@@ -34,7 +32,7 @@ EDITION = r"""\documentclass{homework}
 \edition{Tiny homework}
 \begin{document}
 \maketitle
-\question[points=2, notebook=first]{The first}
+\question[points=2.5, notebook=first]{The first}
 What is $n$?
 \answer{first}
 \question[points=1, notebook=second]{The second}
@@ -58,17 +56,13 @@ def project(tmp_path_factory):
     """A project of two small notebooks that uses this one's press."""
     folder = tmp_path_factory.mktemp("make") / "a folder"
     (folder / "solutions_latex" / "answers").mkdir(parents=True)
-    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("helpers", ".venv"):
-        (folder / name).symlink_to(ROOT / name)
+    like_a_clone(folder, "helpers")
     latex = folder / "solutions_latex"
     shutil.copy(ROOT / "solutions_latex" / "homework.cls", latex)
     (latex / "tiny.tex").write_text(EDITION)
     (latex / "answers" / "first.tex").write_text(ANSWER)
     write(source_notebook(FIRST), folder / "notebooks" / "first.ipynb")
     write(source_notebook(TABLE), folder / "notebooks" / "second.ipynb")
-    os.utime(ROOT / ".venv" / ".ready")
     shown = make(folder, f"NAME={STUDENT}", "NETID=za1")
     assert "first: executed" in shown
     return folder, [f"NAME={STUDENT}", "NETID=za1"]
@@ -85,6 +79,8 @@ def test_the_pdf_has_everything_in_its_place(project):
     assert "Tiny homework" in cover
     assert STUDENT.replace("'", "’") in " ".join(cover.split())
     assert "It is 12,345." in everything
+    assert "Question 1 The first 2.5 points" in " ".join(everything.split())
+    assert "Question 2 The second 1 point " in " ".join(everything.split())
     assert "\\input{/etc/passwd}" in everything
     assert "x & y" in everything
     assert "is not written yet" in everything
@@ -117,12 +113,12 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
     assert "[WARN] student.toml names no collaborators and no tools" in shown
     assert "[FAIL]" not in shown
     assert "  Question 1: pages 2–3 " in shown
-    assert "The first (2 points)" in shown
+    assert "The first (2.5 points)" in shown
     assert make(folder, *student).endswith("is up to date\n"), "check changes nothing"
     pdf = folder / "build" / "tiny.pdf"
     (tmp_path / "other.pdf").write_bytes(pdf.read_bytes())
     (tmp_path / "junk.pdf").write_text("no PDF")
-    check = [ROOT / ".venv" / "bin" / "homework", "check"]
+    check = [BIN / "homework", "check"]
     for name, status, told in (
         ("other", 1, "no folder beside other.pdf holds other.log"),
         ("junk", 2, "is not a PDF that can be read"),

@@ -1,5 +1,6 @@
 """The parameters cell: its grammar, and what it accepts."""
 
+import io
 import math
 from pathlib import Path
 
@@ -68,6 +69,32 @@ def test_a_parameter_without_a_value_is_refused(rest, capsys):
     with pytest.raises(SystemExit):
         cli.main(["execute", "x.ipynb", "y.ipynb", *rest])
     assert "argument -p: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sweep", "vit_training", "-p", "epochs", "-3"], "takes values as -g epochs=-3\n"),
+        (["sweep", "vit_training", "-p", "epochs"], "takes values as -g epochs=VALUES\n"),
+        (["render", "x.ipynb", "-p", "epochs", "3"], "unrecognized arguments: -p"),
+    ],
+)
+def test_other_commands_take_no_parameter_and_say_so(arguments, told, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    message = capsys.readouterr().err
+    assert told in message
+    assert "\0" not in message
+
+
+@pytest.mark.parametrize("errors", ["strict", None])
+def test_a_character_that_the_terminal_lacks_is_no_traceback(monkeypatch, errors):
+    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1", errors)
+    shown = terminal if errors else io.StringIO()  # one that has no encoding at all
+    monkeypatch.setattr("sys.stderr", shown)
+    assert cli.main(["render", "–.ipynb", "x.tex"]) == 2
+    shown.seek(0)
+    assert shown.read() == f"homework: {'?' if errors else '–'}.ipynb: there is no such notebook\n"
 
 
 @pytest.mark.parametrize(("profile", "other"), [("quick", "full"), ("full", "quick")])
@@ -143,6 +170,12 @@ def test_one_cell_must_hold_the_parameters():
         read_parameters(notebook("x = 1", tag="other"), PATH)
     with pytest.raises(UserError, match="2 cells tagged"):
         read_parameters(notebook("x = 1", "y = 1"), PATH)
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "[1.5, 1e999]"])
+def test_a_number_is_finite_even_without_limits(text):
+    with pytest.raises(UserError, match=r"x = -?inf is not a finite number"):
+        choose(known(f"x = {'[0.5]' if '[' in text else 0.5}  # rate"), {"x": text}, "quick", PATH)
 
 
 @given(st.floats() | st.integers() | st.booleans() | st.text())

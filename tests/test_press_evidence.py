@@ -40,6 +40,8 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     [
         (r"\question[point=3]{x}", "unknown key 'point'"),
         (r"\question[points=3] x", "needs a title"),
+        (r"\question[points=three]{x}", "points=three is not a number"),
+        (r"\question[points={2,5}]{x}", "points=2,5 is not a number"),
         ("\\question[points=3,\n notebook=x]{x}", "on one line"),
         ("nothing", "has no"),
     ],

@@ -2,9 +2,11 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,6 +88,38 @@ def test_the_locks_of_the_optional_lanes_have_hashes_and_name_no_index(folder):
     blocks = re.split(r"^(?=[a-z0-9])", lock, flags=re.M)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
     assert not re.search(r"https?:|index-url|find-links|file:", lock)
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    """A folder as an archive of the repository unpacks it: no git."""
+    shutil.copytree(
+        ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_an_installed_package_has_every_file_of_the_helpers(unpacked):
+    build = "from setuptools import build_meta as b; print(b.build_wheel('wheels'))"
+    command = [sys.executable, "-c", build]
+    subprocess.run(command, cwd=unpacked, check=True, capture_output=True)
+    (wheel,) = (unpacked / "wheels").glob("*.whl")
+    files = {path for path in (unpacked / "helpers").rglob("*") if path.is_file()}
+    missing = {path.relative_to(unpacked).as_posix() for path in files}
+    assert missing - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+def test_ruff_leaves_what_others_wrote_alone_without_git_too(unpacked):
+    for folder in (".venv-torchtext", ".venv", "build", "data/cache"):
+        path = unpacked / folder / "bin" / "other.py"
+        path.parent.mkdir(parents=True)
+        path.write_text("import   os\n")
+    for command in (["check"], ["format", "--check"]):
+        run = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+        done = subprocess.run(run, cwd=unpacked, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_conda_installs_the_same_lock_with_a_python_that_fits():

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import test_project
-from press_fixtures import source_notebook, write
+from press_fixtures import like_a_clone, source_notebook, write
 
 from helpers import mime
 from helpers.press import docs
@@ -36,10 +36,7 @@ COMMANDS = [
 def checkout(tmp_path_factory):
     """A folder like a clone, with this environment, whose build folder is its own."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("helpers", "notebooks", "solutions_latex", "data", "bench", "tests", ".venv"):
-        (folder / name).symlink_to(ROOT / name)
-    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
+    like_a_clone(folder, "helpers", "notebooks", "solutions_latex", "data", "bench", "tests")
     return folder
 
 

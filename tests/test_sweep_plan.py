@@ -1,6 +1,7 @@
 """Which runs a sweep has, and which of them are done."""
 
 import csv
+import errno
 import json
 import tempfile
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_the_size_of_a_grid_is_the_product_of_its_axes(axes):
     for values in axes:
         expected *= len(values)
     assert len(grid(texts)) == expected
+
+
+def test_more_runs_than_anyone_waits_for_are_refused_before_they_are_made():
+    with pytest.raises(UserError, match=r"would be 10,000,000,000 runs; a sweep has at most 100,0"):
+        grid(["a=1:100000", "b=1:100000"])
+    with pytest.raises(UserError, match="would be 200,000 runs"):
+        cross(grid(["a=1:100000"]), grid(["b=1,2"]))
 
 
 def test_zip_takes_axes_side_by_side():
@@ -221,6 +229,15 @@ def test_only_failed_takes_what_left_no_notebook(store, monkeypatch, tmp_path):
     assert started == [two]
 
 
+def test_a_sweep_with_nothing_to_do_needs_no_turn(store, monkeypatch, tmp_path, capsys):
+    path = write(source_notebook("1"), tmp_path / "x.ipynb")
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    with store.lock():
+        assert cli.main(["sweep", str(path), "-g", "n=1", "--only-failed"]) == 0
+        assert cli.main(["sweep", str(path), "-g", "n=1"]) == 2
+    assert "another sweep" in capsys.readouterr().err
+
+
 def test_another_profile_is_not_given_as_a_parameter():
     with pytest.raises(UserError, match="say --profile full"):
         jobs(grid(["profile=quick,full"]), KNOWN, "quick", PATH)
@@ -241,6 +258,15 @@ def test_two_sweeps_do_not_share_a_folder(store):
     with store.lock(), pytest.raises(UserError, match="another sweep"), store.lock():
         pass
     with store.lock():
+        pass
+
+
+def test_a_folder_that_can_not_be_locked_is_no_other_sweep(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(UserError, match=r"\.lock can't be locked: No locks av"), store.lock():
         pass
 
 

@@ -1,5 +1,8 @@
 """What the operating system must provide, on machines where it is missing."""
 
+import __future__
+
+import ast
 import os
 import subprocess
 import sys
@@ -7,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.press import system
+import helpers
+from helpers import press
+from helpers.press import doctor, system
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +29,16 @@ def test_a_python_that_does_not_fit_is_named(monkeypatch, version, told):
     assert told in message
     assert "PYTHON=" in message
     assert packages == []
+
+
+@pytest.mark.parametrize("module", [helpers, press, system, doctor], ids=lambda m: m.__name__)
+def test_what_refuses_an_old_python_can_be_read_by_it(module):
+    """Its grammar, no annotation that is evaluated, and no import at the top that is ours."""
+    tree = ast.parse(Path(module.__file__).read_text(), feature_version=(3, 8))
+    annotated = {ast.FunctionDef, ast.AnnAssign} & {type(node) for node in ast.walk(tree)}
+    assert not annotated or module.annotations is __future__.annotations
+    ours = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
+    assert {alias.name for node in ours for alias in node.names} <= {"system"}
 
 
 def test_a_python_without_venv_names_the_package(monkeypatch):

@@ -1,8 +1,10 @@
 """``make doctor``: is everything there that `make pdf` needs, and if not, what brings it?
 
 Imports the standard library only, and the rest where it is looked at: it must be able to
-report a package that is missing.
+report a package that is missing, and a Python that is too old for the rest.
 """
+
+from __future__ import annotations
 
 import http.client
 import os
@@ -46,7 +48,10 @@ class Check:
 
 
 def main() -> int:
-    """Print a line for each check, and the fix below where there is one; 1 after a failure."""
+    """Print a line for each check, and the fix below where there is one; 1 after a failure.
+
+    A Python that is too old is told alone: it could not read the modules of the other checks.
+    """
     failures = 0
     for name, look in CHECKS.items():
         try:
@@ -57,6 +62,8 @@ def main() -> int:
         print(f"{check.mark} {name}: {check.found}")
         if check.fix:
             print(f"       {check.fix}")
+        if look is python and sys.version_info[:2] < system.PYTHONS[0]:
+            return 1
     return min(failures, 1)
 
 

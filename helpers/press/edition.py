@@ -81,6 +81,8 @@ def _question(number: int, source: str, path: Path) -> Question:
                 f"{path}: question {number} has an unknown key {key!r} ({', '.join(KEYS)})"
             )
         options[key] = value.strip("{}")
+    if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", points := options.get("points", "")):
+        raise UserError(f"{path}: question {number}: points={points} is not a number such as 2.5")
     notebooks = tuple(re.findall(r"[^\s,]+", options.pop("notebook", "")))
     answers = tuple(re.findall(r"\\answer\{([^{}]+)\}", source))
     return Question(number, title, notebooks=notebooks, answers=answers, **options)

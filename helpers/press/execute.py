@@ -163,7 +163,12 @@ def _kernel_config(folder: str):
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
-_SHORT = "/tmp" if os.path.isdir("/tmp") else None
+def _short(folder: str = "/tmp") -> str | None:
+    """``folder`` if files can go there; None for what Python takes else."""
+    return folder if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK) else None
+
+
+_SHORT = _short()
 
 
 _PRIVATE, _LOCK = "homework-kernel-", "owner.lock"

@@ -67,11 +67,16 @@ def _give_ids(content: dict) -> None:
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write ``notebook`` to ``path`` whole or not at all."""
-    write_atomically(path, nbformat.writes(notebook) + "\n")
+    write_atomically(path, notebook_text(notebook))
+
+
+def notebook_text(notebook: NotebookNode) -> str:
+    """The content of the notebook's file."""
+    return nbformat.writes(notebook) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one."""
+    """Write a file so that a reader sees the old one or the new one, even if we are killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -137,9 +142,13 @@ def digest(content: bytes) -> str:
 
 
 def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
-    """Equal identity, equal outputs: a hash of parameters, ``components`` and records shown."""
+    """Equal identity, equal outputs: a hash of parameters, ``components`` and records shown.
+
+    And of the code cells' tags, of which some say how a cell is run, such as skip-execution.
+    """
     shown = [(path.name, path.read_text(encoding="utf-8")) for path in records(notebook, root)]
-    parts = [sorted(parameters.items()), sorted(components(notebook, root).items()), shown]
+    tagged = [tags(cell) for cell in code_cells(notebook)]
+    parts = [sorted(parameters.items()), sorted(components(notebook, root).items()), shown, tagged]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 

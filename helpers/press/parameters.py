@@ -64,6 +64,8 @@ class Parameter:
         return value
 
     def _check_range(self, number: float) -> None:
+        if isinstance(number, float) and math.isinf(number):  # 1e999, say
+            raise UserError(f"{self.name} = {number} is not a finite number")
         above = number > self.low if self.open_low else number >= self.low
         below = number < self.high if self.open_high else number <= self.high
         if not (above and below):  # false for NaN, too

@@ -148,7 +148,7 @@ class Outputs(Preprocessor):
     def _text(self, data: NotebookNode, caption: str) -> str:
         """Tables, mathematics, Markdown and plain text, in this order."""
         if "application/vnd.jupyter.widget-view+json" in data:
-            shown = final_text(data, self.widgets)
+            shown = final_text(data, self.widgets) or str(data.get("text/plain", ""))
             return text_block(shown) if shown else ""
         if tables := html_tables(str(data.get("text/html", ""))):
             first = (

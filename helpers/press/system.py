@@ -1,7 +1,10 @@
 """What the operating system has to provide: a complete Python, and TeX with its fonts.
 
-Runs before anything is installed, so it needs the standard library only.
+Runs before anything is installed, so it needs the standard library only, and of that what the
+Pythons have, too, that it is there to refuse: 3.8, say, which cannot evaluate ``list[str]``.
 """
+
+from __future__ import annotations
 
 import importlib.util
 import os

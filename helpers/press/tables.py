@@ -14,6 +14,7 @@ MAX_ROWS = 42  # rows that fit under one another on a page
 MAX_CELLS = 6000  # cells that one table may print on paper, about ten pages
 MAX_HTML = 1_000_000  # characters of HTML to look for tables in
 _NUMBER = re.compile(r"^[-+−±]?[\d,.\s]*\d[\d,.]*(?:[eE][-+]?\d+)?(?:\s*±\s*[\d.]+)?\s*[%×]?$")
+_MAX_NUMBER = 40  # characters of a number: the search is quadratic in the length of a cell
 _ABSENT = {"", "-", "–", "—", "nan", "NaN", "None", "...", "…"}
 
 
@@ -129,12 +130,16 @@ def _tabular(rows: list[list[str]], head: int) -> str:
 
 def _numeric(cells: tuple[str, ...]) -> bool:
     given = [cell for cell in cells if cell not in _ABSENT]
-    return bool(given) and all(_NUMBER.match(cell) for cell in given)
+    return bool(given) and all(map(_is_number, given))
+
+
+def _is_number(cell: str) -> bool:
+    return len(cell) <= _MAX_NUMBER and _NUMBER.match(cell) is not None
 
 
 def _signed(cell: str) -> str:
     """A number with a minus sign where it was typed with a hyphen."""
-    return cell.replace("-", "−") if _NUMBER.match(cell) else cell
+    return cell.replace("-", "−") if _is_number(cell) else cell
 
 
 def _span(cell: Tag, name: str) -> int:

@@ -43,8 +43,9 @@ def plain(text: str) -> str:
 def _last_written(line: str) -> str:
     """A later, shorter text covers the beginning of an earlier, longer one."""
     shown = ""
-    for part in line.split("\r"):
-        shown = part + shown[len(part) :] if part.strip() else shown
+    for part in reversed(line.split("\r")):
+        if part.strip():
+            shown += part[len(shown) :]
     return shown.rstrip()
 
 

@@ -42,7 +42,12 @@ def run_all(
     """
     if not scheduler:
         raise UserError("--engine dask needs --scheduler tcp://host:8786")
-    from distributed import as_completed
+    try:
+        from distributed import as_completed
+    except ImportError:
+        raise UserError(
+            "--engine dask needs the package distributed: `pip install '.[cluster]'` brings it"
+        ) from None
 
     with _connected(scheduler) as client:
         submit = _submitter(client, settings)
@@ -136,7 +141,10 @@ def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
 
 
 def pack(notebook: Path) -> Bundle:
-    """What a run needs of this project: the notebook, helpers, lock, and the records it shows."""
+    """What a run needs of this project: the notebook, helpers, lock, and the records it shows.
+
+    The notebook goes to ``notebooks/`` there, wherever it lies here.
+    """
     files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
     files = [path for path in files if "__pycache__" not in path.parts]
     files += records(read_notebook(notebook))

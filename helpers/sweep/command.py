@@ -26,6 +26,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("-g", "--grid", action="append", default=[], metavar="NAME=VALUES",
                        help="layers=4:8, heads=2,3,4, file='\"a,b.csv\"'; repeat it for every "
                             "combination")  # fmt: skip
+    sweep.add_argument("-p", type=_not_for_sweeps, help=argparse.SUPPRESS)
     sweep.add_argument("--zip", action="store_true", help="take the -g lists side by side")
     sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
     sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
@@ -75,8 +76,9 @@ def run_sweep(options: argparse.Namespace) -> int:
             state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
             print(f"  {state:4}  {job.label}  {reasons[job.key]}".rstrip())
         return 0
-    if waiting:
-        _check_gpus(options.gpus)
+    if not waiting:
+        return 0
+    _check_gpus(options.gpus)
     with store.lock():  # what another sweep has done in the meantime is done
         waiting = [job for job in waiting if store.why(job, parts)]
         return _run(waiting, parts, store, path, options)
@@ -201,6 +203,12 @@ def whole(text: str, low: int, high: int) -> int:
         limit = f"from {low} to {high:,}" if high < sys.maxsize else f"of at least {low}"
         raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not a whole number {limit}")
     return number
+
+
+def _not_for_sweeps(pair: str) -> str:
+    """What `homework execute` takes as -p NAME VALUE, told apart from a sweep's -g."""
+    name, _, value = pair.partition("\0")
+    raise argparse.ArgumentTypeError(f"a sweep takes values as -g {name}={value or 'VALUES'}")
 
 
 def _positive(text: str) -> int:

@@ -12,6 +12,7 @@ from ..press.errors import UserError
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 
 MOST_VALUES = 100_000  # of a range
+MOST_RUNS = 100_000  # of a sweep
 LARGEST = 10**15  # number in a range: beyond it, a float is not exact
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
@@ -40,6 +41,7 @@ def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
             raise UserError(f"--zip needs as many values for each parameter: {counts}")
         combinations = zip(*named.values(), strict=True)
     else:
+        _check_count(math.prod(map(len, named.values())))
         combinations = itertools.product(*named.values())
     return _distinct([dict(zip(named, values, strict=True)) for values in combinations])
 
@@ -72,7 +74,13 @@ def table(path: Path) -> list[Run]:
 
 def cross(runs: list[Run], others: list[Run]) -> list[Run]:
     """Every run of ``runs`` with every run of ``others``; the latter win over the former."""
+    _check_count(len(runs) * len(others))
     return _distinct([run | other for run in runs for other in others])
+
+
+def _check_count(runs: int) -> None:
+    if runs > MOST_RUNS:
+        raise UserError(f"that would be {runs:,} runs; a sweep has at most {MOST_RUNS:,}")
 
 
 def _values(text: str, axis: str) -> list[str]:

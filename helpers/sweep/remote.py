@@ -1,9 +1,7 @@
 """What runs on a worker of a cluster: sent there by value, so it imports nothing of ours."""
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +32,7 @@ def run(
             path.write_bytes(content)
         target, order = Path(folder, "executed.ipynb"), Path(folder, "order.json")
         asked = {"notebook": notebook, "target": str(target), "profile": profile, "values": values}
+        asked["parent"] = os.getpid()
         order.write_text(json.dumps(asked))
         settings = {"PYTHONPATH": folder, "DATA_DIR": find_data(data_dir)}
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
@@ -70,7 +69,6 @@ def _execute(command: list[str], folder: str, timeout: float | None, settings: d
             env=os.environ | settings,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            preexec_fn=_die_with_parent,
         )
         try:
             process.wait(timeout)
@@ -94,9 +92,3 @@ def _kill(process: subprocess.Popen) -> None:
             continue
     process.kill()
     process.wait()
-
-
-def _die_with_parent() -> None:
-    """A run ends with the worker that started it (Linux; elsewhere it runs to its end)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -133,12 +133,14 @@ class Store:
         with (self.work / ".lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 raise UserError(
                     f"another sweep (process {owner}) is at work in {self.work}: wait for it"
                 ) from None
+            except OSError as error:  # a network file system without locks, say
+                raise UserError(f"{file.name} can't be locked: {error.strerror}") from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

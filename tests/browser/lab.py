@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -41,7 +42,7 @@ def lab(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex()
-    command = [ROOT / ".venv" / "bin" / "jupyter", "lab", "--no-browser", "--allow-root"]
+    command = [Path(sys.executable).with_name("jupyter"), "lab", "--no-browser", "--allow-root"]
     command += [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}"]
     command += [f"--ServerApp.root_dir={folder / 'notebooks'}", "--ServerApp.ip=127.0.0.1"]
     own = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from press_fixtures import like_a_clone
 from sweep import Small, figures
-from test_make import ROOT, make, project
+from test_make import make, project
 
 from helpers.sweep.store import load
 
@@ -59,12 +60,8 @@ def elsewhere(project, tmp_path):
     copy.mkdir()
     for name in ("solutions_latex", "notebooks"):
         shutil.copytree(folder / name, copy / name)
-    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
-        shutil.copy(folder / name, copy)
-    for name in ("helpers", ".venv"):
-        (copy / name).symlink_to(ROOT / name)
+    like_a_clone(copy, "helpers")
     (copy / "build").mkdir()
-    os.utime(ROOT / ".venv" / ".ready")
     yield copy, student, folder
 
 
