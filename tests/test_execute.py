@@ -10,7 +10,7 @@ from press_fixtures import source_notebook, write
 
 from helpers.cli import main
 from helpers.press.errors import UserError
-from helpers.press.execute import _private_folders, execute
+from helpers.press.execute import MARK, _private_folders, execute
 from helpers.press.notebook import components, helper_modules, identity, read_notebook
 
 
@@ -49,7 +49,9 @@ def test_new_prose_needs_no_kernel_and_new_code_does(done):
 
 def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):
     source = write(source_notebook("before = 1", "1 / 0", "never = 1"), tmp_path / "bad.ipynb")
-    target = write(source_notebook(), tmp_path / "out" / "bad.ipynb")
+    earlier = source_notebook()
+    earlier.metadata[MARK] = {"identity": "of earlier code"}
+    target = write(earlier, tmp_path / "out" / "bad.ipynb")
     with pytest.raises(UserError) as caught:
         execute(source, target)
     message = str(caught.value)
@@ -156,15 +158,21 @@ def test_who_wants_the_same_run_at_the_same_time_waits_for_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.ipynb", "is the notebook itself"), ("out", r"ends in \.ipynb")]
+    ("name", "message"),
+    [
+        ("a.ipynb", "is the notebook itself"),
+        ("b.ipynb", "b.ipynb is a notebook that no run of ours made: name another file"),
+        ("out", r"ends in \.ipynb"),
+    ],
 )
 def test_no_target_costs_a_file(tmp_path, name, message):
     source = write(source_notebook("1"), tmp_path / "a.ipynb")
+    write(source_notebook("2"), tmp_path / "b.ipynb")  # as if the shell had expanded *.ipynb
     (tmp_path / "out").mkdir()
-    before = source.read_bytes()
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.ipynb")}
     with pytest.raises(UserError, match=message):
         execute(source, tmp_path / name)
-    assert source.read_bytes() == before
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.ipynb")} == before
 
 
 def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch):
