@@ -11,7 +11,14 @@ from press_fixtures import source_notebook, write
 from helpers.cli import main
 from helpers.press.errors import UserError
 from helpers.press.execute import MARK, _private_folders, execute
-from helpers.press.notebook import components, helper_modules, identity, read_notebook
+from helpers.press.notebook import (
+    ROOT,
+    components,
+    helper_modules,
+    identity,
+    read_notebook,
+    records,
+)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +140,33 @@ def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
     (folder / "topic" / "a.json").write_text("{}")
     assert identity(notebook, {}, tmp_path) != before[0]
     assert components(notebook, tmp_path) == before[1]
+
+
+def test_a_file_of_records_and_single_quotes_count_too(tmp_path):
+    results = tmp_path / "data" / "results"
+    for path in (results / "bench.json", results / "topic" / "a.json", results / "other.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    code = "runs = recorded('topic')", 'text = (ROOT / "data/results/bench.json").read_text()'
+    notebook = source_notebook(*code, "absent = 'data/results/absent.json'")
+    assert records(notebook, tmp_path) == [results / "bench.json", results / "topic" / "a.json"]
+    before = identity(notebook, {}, tmp_path)
+    (results / "bench.json").write_text("{ }")
+    assert identity(notebook, {}, tmp_path) != before
+
+
+def test_the_benchmark_that_a_notebook_reads_goes_with_it_to_a_cluster():
+    from helpers.sweep.cluster import pack
+
+    assert "data/results/skipgram_word2vec.json" in pack(ROOT / "notebooks/skipgram_sampling.ipynb")
+
+
+def test_identity_follows_the_number_of_threads(tmp_path, monkeypatch):
+    found = set()
+    for threads in "12":
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.add(identity(source_notebook("1"), {}, tmp_path))
+    assert len(found) == 2
 
 
 def test_two_kernels_at_once_do_not_meet(tmp_path):
