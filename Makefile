@@ -39,7 +39,8 @@ EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
 EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
-WANTED    := $(shell sed -n -e 's/^.*\\question\[.*notebook={\([^}]*\)}.*/\1/p; t' -e 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null | tr , ' ')
+# As helpers/press/edition.py reads it: less comments, in the [ ] of each \question.
+WANTED    := $(shell sed -nE -e 's/(^|[^\\])((\\\\)*)%.*/\1\2/' -e 's/^.*\\question\[[^]]*notebook=(\{[^}]*\}|[A-Za-z0-9_-]*).*/\1/p' $(EDITION) 2>/dev/null | tr '{,}' '   ')
 FOUND     := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
 # The longest begin first, so that no processor waits at the end for one that began last.
 LONGEST   := vit_training sentiment_transformer cnn_vs_rnn rnn2d_parameters
