@@ -108,6 +108,14 @@ def test_a_name_belongs_to_one_notebook(tmp_path):
         gather([twice])
 
 
+def test_a_value_recorded_twice_is_the_same(tmp_path):
+    same = write(executed(value("a/n", "1"), value("a/n", "1")), tmp_path / "a.ipynb")
+    assert gather([same]).values == {"a/n": "1"}
+    other = write(executed(value("a/n", "1"), value("a/n", "2")), tmp_path / "a.ipynb")
+    with pytest.raises(UserError, match="a records 'a/n' as '1' and as '2'"):
+        gather([other])
+
+
 @pytest.mark.parametrize("macro", [r"\val{a/x}", r"\verified{a/x}"])
 def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro):
     evidence = gather([write(executed(claim("a/c"), value("a/v")), tmp_path / "a.ipynb")])
