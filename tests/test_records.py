@@ -1,5 +1,6 @@
 """What a notebook records of itself."""
 
+import os
 import shutil
 import subprocess
 
@@ -10,6 +11,8 @@ from helpers import records
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is missing")
 def test_a_commit_is_of_this_project_and_not_of_a_folder_around_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     (tmp_path / "project" / "helpers").mkdir(parents=True)
     module = tmp_path / "project" / "helpers" / "records.py"
     monkeypatch.setattr(records, "__file__", str(module))
