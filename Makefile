@@ -39,7 +39,8 @@ EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
 EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
-WANTED    := $(shell sed -n -e 's/^.*\\question\[.*notebook={\([^}]*\)}.*/\1/p; t' -e 's/^.*\\question\[.*notebook=\([A-Za-z0-9_]*\).*/\1/p' $(EDITION) 2>/dev/null | tr , ' ')
+# As helpers/press/edition.py reads it: less comments, in the [ ] of each \question.
+WANTED    := $(shell sed -nE -e 's/(^|[^\\])((\\\\)*)%.*/\1\2/' -e 's/^.*\\question\[[^]]*notebook=(\{[^}]*\}|[A-Za-z0-9_-]*).*/\1/p' $(EDITION) 2>/dev/null | tr '{,}' '   ')
 FOUND     := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
 # The longest begin first, so that no processor waits at the end for one that began last.
 LONGEST   := vit_training sentiment_transformer cnn_vs_rnn rnn2d_parameters
@@ -50,6 +51,9 @@ ANSWERS   := $(wildcard solutions_latex/answers/*.tex)
 
 # Of each notebook, whatever JOBS is: sums differ in their last bits with the number of threads.
 THREADS ?= 1
+
+# Whose details go on the cover; empty for nobody's.
+STUDENT = student.toml
 
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
 typed = $(if $(filter command,$(origin $(1))),$(value $(1)))
@@ -77,15 +81,19 @@ help: ## list the targets
 
 EDITION_IS_THERE = $(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
 
+# Make runs a line with $(MAKE) under -n, -t and -q, too: this keeps its other commands from acting.
+FLAGS      = $(filter-out --%,$(firstword -$(MAKEFLAGS)))
+UNLESS_DRY = $(if $(strip $(foreach flag,n t q,$(findstring $(flag),$(FLAGS)))),:)
+
 .PHONY: pdf
 pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one document
 	@$(EDITION_IS_THERE)
 	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
-	  if [ -e $(PDF) ]; then mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
+	  if [ -e $(PDF) ]; then $(UNLESS_DRY) mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
 	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF) || { \
 	    if [ -e $(PDF:.pdf=.outdated.pdf) ]; then \
 	      echo "homework: the PDF of before is $(PDF:.pdf=.outdated.pdf)" >&2; fi; exit 2; }; \
-	  rm -f $(PDF:.pdf=.outdated.pdf); fi
+	  $(UNLESS_DRY) rm -f $(PDF:.pdf=.outdated.pdf); fi
 
 .PHONY: check
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
@@ -93,16 +101,16 @@ check: $(READY) ## look build/HW.pdf over again and print its page map for Grade
 	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
 
 ifneq ($(filter build/%,$(MAKECMDGOALS)),)
-  $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID))
-  $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR))
+  $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) STUDENT=$(STUDENT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID) $(NOTEBOOKS))
+  $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR) THREADS=$(THREADS))
   $(call remember,$(WORK)/.data,at hand: $(AT_HAND))
   -include $(EXECUTED:.ipynb=.d)
 endif
 
 PRESS := helpers/cli.py $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
 
-$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) student.toml $(PRESS) build/.settings-$(HW)
-	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT)
+$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) $(STUDENT) $(PRESS) build/.settings-$(HW)
+	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT) --student "$(STUDENT)"
 
 $(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)
 	@$(HOMEWORK) render $< $@
@@ -193,7 +201,7 @@ colab: $(READY) ## renew Colab badges, Colab cells and the README's tables
 docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
 .PHONY: docs
 docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
-	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) NAME= NETID=
+	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) STUDENT= NAME= NETID=
 	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
 
 .PHONY: clean

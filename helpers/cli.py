@@ -100,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument("--work", type=Path, required=True)
     typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
     typeset.add_argument("--limit", type=_megabytes, default=100, help="largest PDF, in MB")
+    typeset.add_argument(
+        "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
+    )
     typeset.set_defaults(run=_typeset)
 
     check = commands.add_parser("check", help="look a PDF over before it is handed in")
@@ -148,7 +151,7 @@ def _typeset(options: argparse.Namespace) -> None:
     from .press.typeset import read_student, typeset
 
     given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
-    student = read_student(Path("student.toml"), given)
+    student = read_student(Path(options.student or os.devnull), given)
     warnings = typeset(
         options.edition,
         options.work,

@@ -7,6 +7,7 @@ defines ``\\val{name}`` and ``\\verified{name}`` for LaTeX.
 """
 
 import math
+import os
 import platform
 import re
 import subprocess
@@ -69,11 +70,17 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``."""
+    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``.
+
+    A repository that this project's folder merely lies in knows nothing of it.
+    """
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parent
+    limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(here.parent.parent)}
     try:
-        run = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            command, cwd=here, env=limits, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return run.stdout.strip()

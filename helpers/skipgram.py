@@ -189,6 +189,15 @@ def centre_gradient_by_numbers(
     return [a - b for a, b in zip(average, outside[observed], strict=True)]
 
 
+def sampled_gradient_by_numbers(
+    drawn: Sequence[Sequence[Number]], observed: Sequence[Number]
+) -> list[Number]:
+    """The mean of S ``drawn`` vectors less u_o, (h,): an estimate of ∂L/∂v if drawn from p."""
+    share = Number(1 / len(drawn), observed[0].tally)
+    sums = [reduce(add, column) for column in zip(*drawn, strict=True)]
+    return [total * share - b for total, b in zip(sums, observed, strict=True)]
+
+
 def outside_gradient_by_numbers(
     p: Sequence[Number], centre: Sequence[Number], observed: int
 ) -> list[list[Number]]:

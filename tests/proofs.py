@@ -9,13 +9,15 @@ import re
 import types
 from pathlib import Path
 
+from helpers.press.evidence import named
+
 ROOT = Path(__file__).parents[1]
 
 
 def verified(answer: str) -> set[str]:
-    """The claims that the LaTeX of an answer rests on: ``\\verified{topic/a, topic/b}``."""
-    lists = re.findall(r"\\verified\{([^}]*)\}", answer)
-    return {name.strip() for names in lists for name in names.split(",")}
+    """The claims that an answer names."""
+    path = ROOT / "solutions_latex" / "answers" / f"{answer}.tex"
+    return {name for kind, name in named(path.read_text(encoding="utf-8")) if kind == "verified"}
 
 
 class Proofs:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 
 import nbformat
@@ -11,6 +12,7 @@ import pytest
 from press_fixtures import executed, write
 from pypdf import PdfWriter
 
+from helpers import mime
 from helpers.press import docs
 from helpers.press.errors import UserError
 
@@ -33,14 +35,26 @@ def figure(caption):
     return nbformat.v4.new_output("display_data", data, metadata={"caption": caption})
 
 
+def stamp(commit):
+    return nbformat.v4.new_output("display_data", {mime.STAMP: {"commit": commit}})
+
+
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     monkeypatch.setattr(docs, "commit", lambda: "1234abc")
     (tmp_path / "all.pdf").write_bytes(pdf())
     pages = {"questions": [{"number": 1, "first": 2, "last": 2}]}
     (tmp_path / "all.pages.json").write_text(json.dumps(pages))
-    notebook = executed(figure("a table"), figure("The same as a heat map."))
-    write(notebook, tmp_path / "full" / "executed" / "vit_sweep.ipynb")
+    notebooks = {
+        "vit_sweep": executed(stamp("1111111"), figure("a table"), figure("As a heat map.")),
+        "other": executed(stamp("2222222"), stamp("2222222")),
+        "removed": executed(stamp("unknown")),
+    }
+    for name, notebook in notebooks.items():
+        write(notebook, tmp_path / "full" / "executed" / f"{name}.ipynb")
+        (tmp_path / "full" / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "full" / "notebooks" / f"{name}.tex").touch()
+    (tmp_path / "full" / "all.tex").write_text(r"\question[notebook={vit_sweep, other}]{x}")
     return tmp_path
 
 
@@ -61,11 +75,16 @@ def test_it_publishes_the_pdf_a_page_the_heat_map_and_where_they_come_from(build
     assert width_of(build / "docs" / docs.PAGE) == 2 * docs.DOTS, "the first question's page"
     assert width_of(build / "docs" / docs.HEAT_MAP) == docs.DOTS / 2
     note = (build / "docs" / "README.md").read_text()
-    assert "commit 1234abc, profile full" in note
+    assert "commit 1234abc, profile full; the notebooks ran at 1111111, 2222222:" in note
 
 
-def test_changes_that_no_commit_holds_are_refused(build, monkeypatch):
-    monkeypatch.setattr(docs, "commit", lambda: "1234abc+")
+@pytest.mark.parametrize("commit", ["1234abc+", "unknown"])
+def test_changes_that_no_commit_holds_are_refused(build, monkeypatch, commit):
+    path = build / "full" / "executed" / "other.ipynb"
+    write(executed(stamp("2222222"), stamp(commit)), path)
+    with pytest.raises(UserError, match=f"other.ipynb ran at commit {re.escape(commit)}, which"):
+        publish(build)
+    monkeypatch.setattr(docs, "commit", lambda: commit)
     with pytest.raises(UserError, match="commit your changes first"):
         publish(build)
     assert not (build / "docs").exists()

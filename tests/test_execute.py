@@ -11,8 +11,15 @@ from press_fixtures import source_notebook, write
 
 from helpers.cli import main
 from helpers.press.errors import UserError
-from helpers.press.execute import _private_folders, _short, execute
-from helpers.press.notebook import components, helper_modules, identity, read_notebook
+from helpers.press.execute import MARK, _private_folders, _short, execute
+from helpers.press.notebook import (
+    ROOT,
+    components,
+    helper_modules,
+    identity,
+    read_notebook,
+    records,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,9 @@ def test_new_prose_needs_no_kernel_and_new_code_does(done):
 
 def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):
     source = write(source_notebook("before = 1", "1 / 0", "never = 1"), tmp_path / "bad.ipynb")
-    target = write(source_notebook(), tmp_path / "out" / "bad.ipynb")
+    earlier = source_notebook()
+    earlier.metadata[MARK] = {"identity": "of earlier code"}
+    target = write(earlier, tmp_path / "out" / "bad.ipynb")
     with pytest.raises(UserError) as caught:
         execute(source, target)
     message = str(caught.value)
@@ -146,6 +155,33 @@ def test_identity_follows_the_records_that_are_shown_and_no_others(tmp_path):
     assert components(notebook, tmp_path) == before[1]
 
 
+def test_a_file_of_records_and_single_quotes_count_too(tmp_path):
+    results = tmp_path / "data" / "results"
+    for path in (results / "bench.json", results / "topic" / "a.json", results / "other.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    code = "runs = recorded('topic')", 'text = (ROOT / "data/results/bench.json").read_text()'
+    notebook = source_notebook(*code, "absent = 'data/results/absent.json'")
+    assert records(notebook, tmp_path) == [results / "bench.json", results / "topic" / "a.json"]
+    before = identity(notebook, {}, tmp_path)
+    (results / "bench.json").write_text("{ }")
+    assert identity(notebook, {}, tmp_path) != before
+
+
+def test_the_benchmark_that_a_notebook_reads_goes_with_it_to_a_cluster():
+    from helpers.sweep.cluster import pack
+
+    assert "data/results/skipgram_word2vec.json" in pack(ROOT / "notebooks/skipgram_sampling.ipynb")
+
+
+def test_identity_follows_the_number_of_threads(tmp_path, monkeypatch):
+    found = set()
+    for threads in "12":
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.add(identity(source_notebook("1"), {}, tmp_path))
+    assert len(found) == 2
+
+
 def test_two_kernels_at_once_do_not_meet(tmp_path):
     for name in "ab":
         write(source_notebook(f"print({name!r})"), tmp_path / f"{name}.ipynb")
@@ -169,15 +205,21 @@ def test_who_wants_the_same_run_at_the_same_time_waits_for_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.ipynb", "is the notebook itself"), ("out", r"ends in \.ipynb")]
+    ("name", "message"),
+    [
+        ("a.ipynb", "is the notebook itself"),
+        ("b.ipynb", "b.ipynb is a notebook that no run of ours made: name another file"),
+        ("out", r"ends in \.ipynb"),
+    ],
 )
 def test_no_target_costs_a_file(tmp_path, name, message):
     source = write(source_notebook("1"), tmp_path / "a.ipynb")
+    write(source_notebook("2"), tmp_path / "b.ipynb")  # as if the shell had expanded *.ipynb
     (tmp_path / "out").mkdir()
-    before = source.read_bytes()
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.ipynb")}
     with pytest.raises(UserError, match=message):
         execute(source, tmp_path / name)
-    assert source.read_bytes() == before
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.ipynb")} == before
 
 
 def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ ALLOWED = set(
     " textasciigrave textquotesingle textbf emph href url footnote subsection subsubsection"
     " paragraph texorpdfstring par item itemize begin end midrule nbtable quote hypertarget label"
     " enumerate def labelenumi arabic enumi tightlist pandocbounded strut ldots textit hfill break"
-    " beta newline hyperref alpha textsuperscript textsubscript rule linewidth".split()
+    " beta newline hyperref alpha textsuperscript textsubscript rule linewidth hwlines".split()
 )
 TEX = [  # each would read canary.tex or write pwned, were it to reach TeX as it is
     r"\input{canary}",
@@ -207,6 +207,8 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
     [
         (shows({"image/svg+xml": "<svg"}), "can't be printed"),
         (shows({"text/html": "<b>only</b>"}), "can't be printed"),
+        (shows({"text/html": "<b>", "text/plain": "<x.HTML object>"}), "text/html, which can't be"),
+        (shows({"application/vnd.plotly.v1+json": {}, "text/plain": "<p object at 1>"}), "plotly"),
         (shows({"video/mp4": "AAAA"}), "can't be printed"),
         (shows({"image/png": "%%%"}), "broken picture"),
         (shows({"image/png": "A"}), "not valid base64"),
@@ -359,6 +361,7 @@ def test_no_output_reads_a_file_or_runs_a_command_through_tex(tmp_path):
     notebook = executed(*hostile_outputs())
     notebook.cells[0].metadata["tags"] = ["raises-exception"]
     path = write(notebook, work / "executed" / "hostile.ipynb")
+    write(notebook, tmp_path / "notebooks" / "hostile.ipynb")
     render(path, work / "notebooks" / "hostile.tex")
     (work / "canary.tex").write_text(r"\message{CANARYWASREAD}")
     student = read_student(tmp_path / "none", {"name": TEX[0], "netid": TEX[1], "tools": TEX[-1]})
@@ -370,6 +373,24 @@ def test_no_output_reads_a_file_or_runs_a_command_through_tex(tmp_path):
     assert text.count("input{canary}") > len(TEX)
     assert reader.metadata.title == "Canary"
     assert not list(tmp_path.rglob("pwned*"))
+
+
+def test_a_notebook_that_proves_nothing_and_shows_a_long_table_is_set(tmp_path):
+    sources, work = tmp_path / "solutions_latex", tmp_path / "work"
+    (sources / "answers").mkdir(parents=True)
+    (sources / "homework.cls").write_bytes((ROOT / "solutions_latex" / "homework.cls").read_bytes())
+    (sources / "long.tex").write_text(EDITION.replace(r"\answer{hostile}", ""))
+    notebook = executed()
+    table = "| a | b |\n|---|---|\n" + "| x | y |\n" * 100
+    notebook.cells.append(nbformat.v4.new_markdown_cell(table))
+    path = write(notebook, work / "executed" / "hostile.ipynb")
+    write(notebook, tmp_path / "notebooks" / "hostile.ipynb")
+    render(path, work / "notebooks" / "hostile.tex")
+    student = read_student(tmp_path / "none", {"name": "Ada", "netid": "al1"})
+    (warning,) = typeset(
+        sources / "long.tex", work, tmp_path / "x.pdf", student=student, profile="quick", limit=1
+    )
+    assert "names no collaborators" in warning
 
 
 def test_an_error_of_tex_is_found_in_any_log_at_once():

@@ -192,6 +192,17 @@ def test_a_failure_shows_the_cell_and_leaves_no_current_pdf(project):
     assert not (folder / "build" / "tiny.outdated.pdf").exists()
 
 
+@pytest.mark.parametrize("flag", ["-n", "-q", "-t"])
+def test_a_dry_run_costs_no_pdf(project, flag):
+    folder, student = project
+    os.utime(folder / "solutions_latex" / "tiny.tex")
+    (folder / "build" / "tiny.outdated.pdf").touch()
+    before = (folder / "build" / "tiny.pdf").read_bytes()
+    make(folder, *student, flag, ok=flag != "-q")
+    assert (folder / "build" / "tiny.pdf").read_bytes() == before
+    (folder / "build" / "tiny.outdated.pdf").unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -208,3 +219,22 @@ def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypat
     shown = make(folder, *arguments, ok=False)
     assert message in shown
     assert "Traceback" not in shown
+
+
+def test_another_number_of_threads_is_another_run(project):
+    folder, _ = project
+    target = "build/quick/executed/first.ipynb"
+    assert "up to date" in make(folder, target=target)
+    shown = make(folder, "-n", "THREADS=2", target=target)
+    assert f"execute notebooks/first.ipynb {target}" in shown
+
+
+def test_docs_carry_nobodys_name(project):
+    folder, _ = project
+    (folder / "solutions_latex" / "all.tex").write_text(EDITION)
+    (folder / "student.toml").write_text('name = "Ada Lovelace"\ntools = "a loom"\n')
+    make(folder, "PROFILE=quick", target="docs", ok=False)  # this project has no heat map
+    cover = PdfReader(folder / "build" / "all.pdf").pages[0].extract_text()
+    assert "Tiny homework" in cover
+    assert "Ada" not in cover
+    assert "loom" not in cover

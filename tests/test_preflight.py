@@ -34,6 +34,13 @@ def test_lines_that_stand_out_are_caught(points, caught):
     assert not caught or "rnn.tex" in texts(check_log(log))
 
 
+@pytest.mark.parametrize(("points", "caught"), [("5.1", True), ("4.9", False), ("300.0", True)])
+def test_pages_that_stand_out_are_caught(points, caught):
+    log = f"(./answers/a.tex) (./notebooks/rnn.tex\nOverfull \\vbox ({points}pt too high)"
+    assert bool(check_log(log)) == caught
+    assert not caught or f"{points} pt too full (notebooks/rnn.tex)" in texts(check_log(log))
+
+
 def test_references_to_nothing_are_caught():
     assert check_log("LaTeX Warning: Reference `q9.last' on page 1 undefined on input line 5.\n")
 

@@ -1,11 +1,15 @@
 """Editions, values and claims: what the document may rely on."""
 
+import shutil
+import subprocess
+
 import pytest
 from press_fixtures import claim, executed, value, write
 
 from helpers.press.edition import read_edition
 from helpers.press.errors import UserError
 from helpers.press.evidence import check_answers, gather
+from helpers.press.notebook import ROOT
 
 
 def edition(tmp_path, body):
@@ -43,12 +47,39 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
         (r"\question[points=three]{x}", "points=three is not a number"),
         (r"\question[points={2,5}]{x}", "points=2,5 is not a number"),
         ("\\question[points=3,\n notebook=x]{x}", "on one line"),
+        (r"\question [notebook=x]{x}", r"without a space before the \["),
+        (r"\question[notebook = x]{x}", "or beside an ="),
+        (r"\question[notebook=x.y]{x}", r"question 1: 'x\.y' names no notebook"),
+        (r"\question{x} \question[notebook=x]{x}", "on a line of its own"),
         ("nothing", "has no"),
     ],
 )
 def test_a_wrong_edition_is_refused(tmp_path, body, message):
     with pytest.raises(UserError, match=message):
         edition(tmp_path, body)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+@pytest.mark.parametrize(
+    "body",
+    [
+        "% \\question[notebook=no]{x}\n\\question[notebook=yes]{notebook=title}",
+        "\\question[notebook=a-b]{x}\n100\\% sure % \\question[notebook=no]{x}",
+        "\\question[points=1, notebook={a, b_2,c}, asked={2021 Q1}]{x}\n\\question{none}",
+        "  \\question[notebook=a]\n  {On the next line}\n\\question[notebook=b,points=1]{x}",
+    ],
+)
+def test_make_reads_the_same_notebooks(tmp_path, body):
+    folder = tmp_path / "solutions_latex"
+    folder.mkdir()
+    read = edition(folder, body)
+    for name in (*read.notebooks, "no", "title"):
+        write(executed(), tmp_path / "notebooks" / f"{name}.ipynb")
+    command = ["make", "-f", ROOT / "Makefile", "--eval=shown: ; @echo $(FOUND)", "shown"]
+    done = subprocess.run(
+        [*command, "HW=2000-hw1"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == set(read.notebooks)
 
 
 def test_an_unknown_edition_names_the_known_ones(tmp_path):
@@ -77,6 +108,14 @@ def test_a_name_belongs_to_one_notebook(tmp_path):
     twice = write(executed(claim("a/c"), claim("a/c")), tmp_path / "c.ipynb")
     with pytest.raises(UserError, match="'a/c'"):
         gather([twice])
+
+
+def test_a_value_recorded_twice_is_the_same(tmp_path):
+    same = write(executed(value("a/n", "1"), value("a/n", "1")), tmp_path / "a.ipynb")
+    assert gather([same]).values == {"a/n": "1"}
+    other = write(executed(value("a/n", "1"), value("a/n", "2")), tmp_path / "a.ipynb")
+    with pytest.raises(UserError, match="a records 'a/n' as '1' and as '2'"):
+        gather([other])
 
 
 @pytest.mark.parametrize("macro", [r"\val{a/x}", r"\verified{a/x}"])

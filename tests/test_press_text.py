@@ -182,6 +182,14 @@ def test_markdown_tables_have_rules_and_alignment():
     assert r"\midrule" in latex
 
 
+def test_a_markdown_table_longer_than_a_page_goes_on_below_its_titles():
+    (latex,) = to_latex(["| a | b |\n|---|--:|\n" + "\n".join(f"| x | {i} |" for i in range(81))])
+    parts = latex.split("\n\n")
+    assert [part.count(r"x &") for part in parts] == [40, 40, 1]
+    assert all(r"a & b \\" in part for part in parts)
+    assert latex.count(r"\begin{nbtable}") == latex.count(r"\end{nbtable}") == 3
+
+
 @pytest.mark.parametrize("latex", [r"$\displaystyle \frac{\beta^{2}}{2}$", r"$$\sum_{i} x_i$$"])
 def test_formulas_pass(latex):
     assert harmless_math(latex)

@@ -53,6 +53,14 @@ def test_the_frame_has_parameters_and_metrics():
     assert row == {"profile": "full", "n": 3, "score": 0.5, "seconds": 1.0}
 
 
+def test_a_name_is_shortened_only_where_nothing_else_has_it():
+    metrics = {"a/score": 1, "b/score": 2, "a/n": 7, "a/seconds": 9, "a/loss": 5}
+    (row,) = frame([run(n=3) | {"metrics": metrics}]).to_dict("records")
+    assert row == {"profile": "full", "n": 3, "seconds": 1.0, "loss": 5} | {
+        "a/score": 1, "b/score": 2, "a/n": 7, "a/seconds": 9
+    }  # fmt: skip
+
+
 def test_provenance_says_which_code_is_newer(tmp_path):
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text(name)

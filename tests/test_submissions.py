@@ -4,6 +4,7 @@ LaTeX is not run: what it would leave behind is made here, so that it can be bro
 """
 
 import json
+import threading
 from pathlib import Path
 
 import nbformat
@@ -21,8 +22,9 @@ from pypdf.generic import (
 from helpers import mime
 from helpers.press import typeset as press
 from helpers.press.errors import UserError
+from helpers.press.execute import MARK
 from helpers.press.notebook import ROOT
-from helpers.press.render import render
+from helpers.press.render import lock, render
 
 EDITION = r"""\documentclass{homework}
 \edition{Corpus}
@@ -91,6 +93,7 @@ class Submission:
         self.one = executed(value("one/n", "12"), claim("one/holds"))
         self.two = executed(value("two/n", "2"), source="y = 2")
         self.pdf_bytes = None
+        self.removed = ()  # notebooks that are there no more, but what they left is
 
     def path(self, name):
         return self.work / "executed" / f"{name}.ipynb"
@@ -100,6 +103,8 @@ class Submission:
             if notebook is not None and not self.path(name).exists():
                 write(notebook, self.path(name))
         for path in sorted(self.path("x").parent.glob("*.ipynb")):
+            if path.stem not in self.removed:
+                write(executed(), self.folder / "notebooks" / path.name)
             render(path, self.work / "notebooks" / f"{path.stem}.tex")
         monkeypatch.setattr(press, "run_latex", lambda *_: self.set())
         given = press.read_student(self.student, {})
@@ -249,6 +254,19 @@ BROKEN = {
         attribute("pdf", pdf(font(), figure=font(embedded=False))),
         "/Times is not embedded",
     ),
+    "a page too full": (
+        attribute("log", "(./notebooks/two.tex\nOverfull \\vbox (90.0pt too high) has"),
+        r"90.0 pt too full \(notebooks/two.tex\)",
+    ),
+    "a notebook of the full profile": (
+        lambda s: s.one.metadata.update({MARK: {"profile": "full"}}),
+        "one.ipynb is of profile full, not quick",
+    ),
+    "a notebook that was removed": (attribute("removed", ["one"]), "records 'one/n'"),
+    "an object's bare name": (
+        in_one(a=shows({"image/svg+xml": "<svg/>", "text/plain": "<x.SVG object>"})),
+        "shows image/svg.xml, which can't be printed",
+    ),
     "an empty PDF": (attribute("pdf_bytes", b""), "not a whole PDF"),
     "a PDF that is none": (attribute("pdf_bytes", b"<html>404</html>"), "not a whole PDF"),
     "a PDF cut short": (attribute("pdf_bytes", b"%PDF-1.7\n1 0 obj <<"), "not a whole PDF"),
@@ -276,6 +294,8 @@ GOOD = {
         text("edition", "notebook=two", "notebook=one")(s),
         setattr(s, "two", None),
     ),
+    "a notebook of this profile": lambda s: s.one.metadata.update({MARK: {"profile": "quick"}}),
+    "an object and its text": in_one(a=shows({"text/html": "<b>5</b>", "text/plain": "five"})),
     "an empty table": in_one(a=shows({"text/html": "<table></table>", "text/plain": "none"})),
 }
 
@@ -298,6 +318,34 @@ def test_a_good_submission_passes(submission, monkeypatch, name):
     assert submission.hand_in(monkeypatch).exists()
     pages = json.loads((submission.folder / "corpus.pages.json").read_text())
     assert [question["first"] for question in pages["questions"]] == [2, 4]
+
+
+def test_what_a_removed_notebook_left_is_not_set(submission, monkeypatch):
+    submission.removed = ["two"]
+    submission.hand_in(monkeypatch)
+    assert [path.name for path in submission.work.glob("notebooks/*.tex")] == ["one.tex"]
+
+
+def test_two_builds_in_one_folder_wait_for_each_other(submission, monkeypatch):
+    submission.hand_in(monkeypatch)
+    (bodies,) = submission.work.glob("notebooks")
+    body, pdf = bodies / "one.tex", submission.folder / "corpus.pdf"
+    body.unlink()
+    with lock(bodies):  # as if the other were at work
+        rendering = threading.Thread(target=render, args=(submission.path("one"), body))
+        rendering.start()
+        rendering.join(2)
+        assert not body.exists()
+    rendering.join()
+    assert body.exists()
+    pdf.unlink()
+    with lock(bodies):
+        setting = threading.Thread(target=submission.hand_in, args=(monkeypatch,), daemon=True)
+        setting.start()
+        setting.join(2)
+        assert not pdf.exists()
+    setting.join()
+    assert pdf.exists()
 
 
 def test_the_corpus_is_as_large_as_promised():

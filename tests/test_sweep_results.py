@@ -73,6 +73,13 @@ def test_runs_are_grouped_by_lists_and_by_none_too(store):
     ]
 
 
+def test_a_metric_of_a_parameters_name_is_asked_for_with_its_topic(store):
+    frame = recorded(store, ({"n": 1}, {"n": 5, "score": 2}))
+    assert results.over_seeds(frame, [], "t/n")["mean"].tolist() == [5]
+    assert results.over_seeds(frame, [], "n")["mean"].tolist() == [1]
+    assert results.over_seeds(frame, [], "t/score")["mean"].tolist() == [2]
+
+
 def test_a_metric_is_a_number_that_some_run_has(store):
     frame = recorded(store, ({"n": 1}, {"word": "x", "score": None}))
     with pytest.raises(UserError, match=r"'word' is no number but 'x'"):

@@ -343,9 +343,9 @@ def test_a_record_tells_of_the_machine_and_the_data_of_the_worker(sweep):
 
 def test_a_cluster_that_ran_other_code_is_not_believed(sweep):
     (job,) = sweep.jobs("n=1")
-    future = Done({"machine": "abacus", "parts": sweep.parts | {"helpers/records.py": "new"}})
+    future = Done({"machine": "abacus", "parts": sweep.parts | {"helpers/vit.py": "new"}})
     outcome = cluster._outcome(future, job, sweep.parts, sweep.store)
-    assert outcome.problem.startswith("helpers/records.py changed since the sweep began")
+    assert outcome.problem.startswith("helpers/vit.py changed since the sweep began")
     assert not sweep.store.record(job).exists()
 
 

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from .. import mime
 from ..records import commit
+from .edition import read_edition
 from .errors import UserError
 from .notebook import read_notebook, write_atomically
+from .typeset import executed_notebooks
 
 LIMIT_MB = 5  # all files together: they are committed
 PAGE = "page.png"  # the page that the README shows
@@ -21,20 +25,22 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     """Put the PDF, a page of it, the sweep's heat map and a note on their origin into ``target``.
 
     ``work`` is the folder that the PDF was set in. Nothing is written where something is
-    missing, the files are too large, or the working tree has changes that no commit holds.
-    Raises UserError.
+    missing, the files are too large, or the working tree, now or when a notebook ran, has
+    changes that no commit holds. Raises UserError.
     """
     origin = commit()
-    if origin.endswith("+"):
+    if not _is_commit(origin):
         raise UserError(f"commit your changes first: {target}/ says which commit it comes from")
+    ran = _commits(executed_notebooks(work, read_edition(work / f"{pdf.stem}.tex")))
     pages = json.loads(pdf.with_suffix(".pages.json").read_text(encoding="utf-8"))
     content = {
         pdf.name: pdf.read_bytes(),
         PAGE: picture(pdf, pages["questions"][0]["first"]),
         HEAT_MAP: _heat_map(work / "executed" / "vit_sweep.ipynb"),
         "README.md": (
-            f"Made by `make docs` from commit {origin}, profile {profile}: `{pdf.name}`, its page "
-            f"of question 1, and the heat map of `vit_sweep`.\n"
+            f"Made by `make docs` at commit {origin}, profile {profile}; the notebooks ran at "
+            f"{', '.join(ran)}: `{pdf.name}`, its page of question 1, and the heat map of "
+            "`vit_sweep`.\n"
         ).encode(),
     }
     size = sum(map(len, content.values())) / 1e6
@@ -43,6 +49,27 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     for name, data in content.items():
         write_atomically(target / name, data)
     return [target / name for name in content]
+
+
+def _commits(executed: list[Path]) -> list[str]:
+    """The commits that notebooks ran at, by their stamps. Raises UserError where one has none."""
+    found: dict[str, Path] = {}
+    for path in executed:
+        outputs = [out for cell in read_notebook(path).cells for out in cell.get("outputs", [])]
+        stamps = [out.data[mime.STAMP] for out in outputs if mime.STAMP in out.get("data", {})]
+        found |= {str(stamp.get("commit")): path for stamp in stamps}
+    for ran, path in found.items():
+        if not _is_commit(ran):
+            raise UserError(
+                f"{path} ran at commit {ran}, which nobody can look up: remove that file, and "
+                "`make docs` again with all changes committed"
+            )
+    return sorted(found)
+
+
+def _is_commit(name: str) -> bool:
+    """Not ``unknown``, and without the + of changes that no commit holds."""
+    return re.fullmatch("[0-9a-f]{4,64}", name) is not None
 
 
 def picture(pdf: Path, page: int) -> bytes:

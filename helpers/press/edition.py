@@ -8,6 +8,9 @@ from pathlib import Path
 from .errors import UserError
 
 KEYS = ("points", "notebook", "asked")
+# What Make reads, too, line by line: the beginning of a question, and its notebooks.
+_BEGIN = re.compile(r"\\question(?:\[(?![^]]*(?:\s=|=\s))[^]\n]*\])?\s*\{")
+_NOTEBOOKS = re.compile(r"[\w-]*|\{[\w ,-]*\}", re.A)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def read_edition(path: Path) -> Edition:
         known = sorted(p.stem for p in path.parent.glob("*.tex"))
         raise UserError(f"there is no edition {path.stem!r}; HW is one of {', '.join(known)}")
     source = without_comments(path.read_text(encoding="utf-8"))
+    if re.search(r"\\question\b.*\\question\b", source):
+        raise UserError(f"{path}: begin each \\question on a line of its own")
     questions = []
     starts = [match.start() for match in re.finditer(r"\\question\b", source)]
     for number, (start, end) in enumerate(pairwise([*starts, len(source)]), 1):
@@ -71,14 +76,21 @@ def _question(number: int, source: str, path: Path) -> Question:
     if match is None:
         raise UserError(f"{path}: question {number} needs a title in braces")
     title = _braced(source[match.end() :])
-    if "\n" in (match[1] or ""):  # Make reads this line, too
-        raise UserError(f"{path}: question {number}: write all that is in [ ] on one line")
+    if not _BEGIN.match(source):
+        raise UserError(
+            f"{path}: question {number}: write \\question[key=value, …] on one line, without a "
+            "space before the [ or beside an ="
+        )
     options = {}
     for item in _split(match[1] or ""):
         key, _, value = (part.strip() for part in item.partition("="))
         if key not in KEYS:
             raise UserError(
                 f"{path}: question {number} has an unknown key {key!r} ({', '.join(KEYS)})"
+            )
+        if key == "notebook" and not _NOTEBOOKS.fullmatch(value):
+            raise UserError(
+                f"{path}: question {number}: {value!r} names no notebook (letters, digits, _ and -)"
             )
         options[key] = value.strip("{}")
     if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", points := options.get("points", "")):

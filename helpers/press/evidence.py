@@ -43,7 +43,8 @@ class Evidence:
 def gather(executed: list[Path]) -> Evidence:
     """Read the values and claims out of executed notebooks.
 
-    Raises UserError for a claim that does not hold, and for a name used twice.
+    Raises UserError for a claim that does not hold, and for a name used twice. The same value
+    may be recorded again.
     """
     values: dict[str, str] = {}
     claims: dict[str, Claim] = {}
@@ -60,7 +61,11 @@ def gather(executed: list[Path]) -> Evidence:
             ):
                 raise UserError(f"{path.stem} uses the name {name!r} that {owner[name]} uses, too")
             if kind == mime.RECORD:
-                values[name] = content["text"]
+                text = values.setdefault(name, content["text"])
+                if text != content["text"]:
+                    raise UserError(
+                        f"{path.stem} records {name!r} as {text!r} and as {content['text']!r}"
+                    )
             else:
                 claims[name] = Claim(name, content["holds"], content["evidence"], path.stem)
     for claim in claims.values():

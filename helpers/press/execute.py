@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from .errors import UserError
 from .notebook import (
+    RESULTS,
     ROOT,
     code_cells,
     helper_modules,
@@ -47,13 +48,16 @@ def execute(
 
     Whoever wants the same target at the same time waits.
 
-    Raises UserError for a broken notebook, a wrong parameter or target, or a run that fails.
+    Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
+    no run of ours made.
     """
     notebook = read_notebook(source)
     if target.suffix != ".ipynb":
         raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
     if target.exists() and target.samefile(source):
         raise UserError(f"{target} is the notebook itself: name another file")
+    if _is_foreign(target):
+        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
     values = choose(read_parameters(notebook, source), given or {}, profile, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
@@ -64,6 +68,14 @@ def execute(
             _run(source, target, values, key, profile, timeout)
         _write_dependencies(notebook, target)
     return ran
+
+
+def _is_foreign(target: Path) -> bool:
+    """Whether somebody's notebook lies at ``target``; a broken file may be replaced."""
+    try:
+        return MARK not in read_notebook(target).metadata
+    except UserError:
+        return False
 
 
 def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
@@ -101,7 +113,7 @@ def _run(
             os.replace(running, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
     executed = read_notebook(running)
-    executed.metadata[MARK] = {"identity": key, "profile": profile, "parameters": values}
+    executed.metadata[MARK] = {"identity": key, "profile": profile}
     running.unlink()
     write_notebook(executed, target)
 
@@ -239,11 +251,12 @@ def _cut(text: str) -> str:
 def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
     """A Make rule that names what this run depends on: helper modules and recorded runs.
 
-    A folder of records is named, too: it changes when a record comes or goes. A run on
+    A topic's folder of records is named, too: it changes when a record comes or goes. A run on
     stand-ins depends on Make's list of the data at hand, so that real data make it outdated.
     """
     shown = records(notebook)
-    files = [*helper_modules(notebook), *{path.parent for path in shown}, *shown]
+    folders = {path.parent for path in shown} - {ROOT / RESULTS}
+    files = [*helper_modules(notebook), *sorted(folders), *shown]
     names = [path.relative_to(ROOT).as_posix() for path in files]
     if (at_hand := target.parent.parent / ".data").exists() and lacks_data(read_notebook(target)):
         names.append(at_hand.as_posix())

@@ -14,6 +14,7 @@ from .. import mime
 from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = "data/results"  # where records lie, below the project's folder
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -144,28 +145,27 @@ def digest(content: bytes) -> str:
 def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
     """Equal identity, equal outputs: a hash of parameters, ``components`` and records shown.
 
-    And of the code cells' tags, of which some say how a cell is run, such as skip-execution.
+    And of the code cells' tags, of which some say how a cell is run, such as skip-execution, and
+    of the number of threads, which changes a sum's last bits.
     """
     shown = [(path.name, path.read_text(encoding="utf-8")) for path in records(notebook, root)]
     tagged = [tags(cell) for cell in code_cells(notebook)]
     parts = [sorted(parameters.items()), sorted(components(notebook, root).items()), shown, tagged]
+    parts.append(os.environ.get("OMP_NUM_THREADS"))
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The recorded runs that a notebook shows: those it asks for as ``recorded("…")``.
+    """The records that a notebook shows: ``recorded("topic")``, or ``"data/results/x.json"``.
 
     They are no part of a run of its own that is recorded, or a notebook that shows its own
     records would never be done.
     """
-    names = {
-        name
-        for cell in code_cells(notebook)
-        for name in re.findall(r"\brecorded\(\s*\"(\w+)\"", cell.source)
-    }
-    return sorted(
-        path for name in names for path in (root / "data" / "results" / name).glob("*.json")
-    )
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    topics = re.findall(r"\brecorded\(\s*[\"'](\w+)[\"']", code)
+    files = {root / name for name in re.findall(r"[\"'](data/results/[\w/-]+\.json)[\"']", code)}
+    found = {path for name in topics for path in (root / RESULTS / name).glob("*.json")}
+    return sorted(found | set(filter(Path.is_file, files)))
 
 
 def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:

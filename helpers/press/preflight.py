@@ -11,7 +11,7 @@ from pypdf.generic import IndirectObject
 from .edition import Edition
 from .notebook import is_colab, lacks_data, read_notebook, tags
 
-MAX_OVERFULL = 5.0  # points that a line may stand out into the margin
+MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ def check_log(log: str) -> list[Finding]:
     for points, place in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)(.*)", log):
         if float(points) > MAX_OVERFULL:
             findings.append(Finding(f"a line is {points} pt too wide{place} ({_near(log, place)})"))
+    for high in re.finditer(r"Overfull \\vbox \(([\d.]+)pt too high\)", log):
+        if float(high[1]) > MAX_OVERFULL:
+            near = _near(log[: high.start()], "")
+            findings.append(Finding(f"a page is {high[1]} pt too full ({near}): part it"))
     for name in re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log):
         findings.append(Finding(f"a reference to {name!r} leads nowhere"))
     if "\\end occurred inside a group" in log:

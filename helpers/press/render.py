@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 
+from filelock import FileLock
 from nbconvert.exporters import LatexExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
@@ -28,6 +29,7 @@ from .text import claimed, escape, plain, prose, sentence
 from .widgets import final_text
 
 MAX_OUTPUT = 6000  # characters of text that one output may print on paper
+_LOOKS = ("image/", "text/html", "application/vnd.plotly")  # of an object, beside its text
 PICTURES = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
 
 
@@ -58,17 +60,26 @@ def render(executed: Path, target: Path) -> None:
     for number, cell in enumerate(notebook.cells, 1):
         cell.metadata.number = number  # by which an error names it
     notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
-    pictures = target.with_suffix(".figures")
-    for outdated in pictures.glob("figure-*"):
-        outdated.unlink()
+    outputs = Outputs(folder=target.with_suffix(".figures"))
     exporter = LatexExporter(
         template_name="homework",
         extra_template_basedirs=[str(Path(__file__).parent / "templates")],
         default_preprocessors=[],  # nbconvert's own would want Inkscape, and stumble over bad data
-        preprocessors=[Prose(), Code(), Outputs(pictures=pictures)],
+        preprocessors=[Prose(), Code(), outputs],
     )
     body, _ = exporter.from_notebook_node(notebook)
-    write_atomically(target, body)
+    with lock(target.parent):
+        for outdated in outputs.folder.glob("figure-*"):
+            outdated.unlink()
+        for path, data in outputs.pictures.items():
+            write_atomically(path, data)
+        write_atomically(target, body)
+
+
+def lock(bodies: Path) -> FileLock:
+    """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
+    bodies.mkdir(parents=True, exist_ok=True)
+    return FileLock(bodies / ".lock")
 
 
 class Prose(Preprocessor):
@@ -107,11 +118,11 @@ class Code(Preprocessor):
 
 
 class Outputs(Preprocessor):
-    """Each output to LaTeX by the best of its representations."""
+    """Each output to LaTeX by the best of its representations; ``pictures`` go to ``folder``."""
 
-    def __init__(self, pictures: Path, **kwargs: object) -> None:
+    def __init__(self, folder: Path, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.pictures, self.count = pictures, 0
+        self.folder, self.pictures = folder, {}
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         self.widgets = nb.metadata.get("widgets", {})
@@ -160,13 +171,14 @@ class Outputs(Preprocessor):
             return latex
         if "text/markdown" in data and len(data["text/markdown"]) <= MAX_OUTPUT:
             return to_latex([data["text/markdown"]], trusted=False)[0]
+        looks = [kind for kind in data if kind.startswith(_LOOKS)]
         for kind in ("text/plain", "text/markdown"):
-            if kind in data:
+            if kind in data and not (looks and _is_bare_name(data[kind])):
                 return text_block(data[kind])
         if not data:
             return ""
         raise UserError(
-            f"{self.cell} shows {', '.join(data)}, which can't be printed: "
+            f"{self.cell} shows {', '.join(looks or data)}, which can't be printed: "
             "display it as text, a table, or a Matplotlib figure"
         )
 
@@ -178,11 +190,15 @@ class Outputs(Preprocessor):
             raise UserError(f"{self.cell} shows a picture that is not valid base64") from None
         except Exception as error:  # whatever the readers of pictures raise
             raise UserError(f"{self.cell} shows a broken picture, {kind}: {error}") from None
-        self.count += 1
-        path = self.pictures / f"figure-{self.count}{PICTURES[kind]}"
-        write_atomically(path, data)
-        name = f"{self.pictures.parent.name}/{self.pictures.name}/{path.name}"
+        path = self.folder / f"figure-{len(self.pictures) + 1}{PICTURES[kind]}"
+        self.pictures[path] = data
+        name = f"{self.folder.parent.name}/{self.folder.name}/{path.name}"
         return rf"\nbfigure{{{name}}}{{{sentence(caption)}}}{{{prose(alt or caption)}}}"
+
+
+def _is_bare_name(text: str) -> bool:
+    """Whether the text says no more than what kind of object this is: <…SVG object>."""
+    return text.startswith("<") and " object" in text and text.endswith(">") and "\n" not in text
 
 
 def _check_picture(data: bytes, kind: str) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from .edition import Edition, read_edition
 from .errors import UserError
 from .evidence import Evidence, check_answers, gather
+from .execute import MARK
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import lacks_data, read_notebook, write_atomically
 from .preflight import check, page_map
 from .references import read_works, reference_list
-from .render import highlight_macros
+from .render import highlight_macros, lock
 from .text import claimed, escape, prose, sentence
 
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
@@ -32,7 +33,22 @@ def typeset(
     preflight's warnings. Raises UserError for whatever keeps the document from being right.
     """
     edition = read_edition(source)
+    with lock(work / "notebooks"):
+        return _typeset(source, edition, work, target, student, profile, limit)
+
+
+def _typeset(
+    source: Path,
+    edition: Edition,
+    work: Path,
+    target: Path,
+    student: dict[str, str],
+    profile: str,
+    limit: float,
+) -> list[str]:
+    _forget_removed(source.parent.parent / "notebooks", work, edition)
     executed = executed_notebooks(work, edition)
+    _check_profiles(executed, profile)
     evidence = gather(executed)
     answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
     absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
@@ -57,9 +73,28 @@ def typeset(
 
 
 def executed_notebooks(work: Path, edition: Edition) -> list[Path]:
-    """The edition's notebooks that were executed in ``work``, in order."""
-    paths = [work / "executed" / f"{name}.ipynb" for name in edition.notebooks]
-    return [path for path in paths if path.exists()]
+    """The edition's notebooks that were executed and rendered in ``work``, in order."""
+    return [
+        work / "executed" / f"{name}.ipynb"
+        for name in edition.notebooks
+        if (work / "executed" / f"{name}.ipynb").exists()
+        and (work / "notebooks" / f"{name}.tex").exists()
+    ]
+
+
+def _forget_removed(notebooks: Path, work: Path, edition: Edition) -> None:
+    """Remove the bodies of notebooks that are not there any more: TeX would read them."""
+    for name in edition.notebooks:
+        if not (notebooks / f"{name}.ipynb").exists():
+            (work / "notebooks" / f"{name}.tex").unlink(missing_ok=True)
+
+
+def _check_profiles(executed: list[Path], profile: str) -> None:
+    """Raises UserError for a notebook of another profile: a document never mixes them."""
+    for path in executed:
+        ran = read_notebook(path).metadata.get(MARK, {}).get("profile", profile)
+        if ran != profile:
+            raise UserError(f"{path} is of profile {ran}, not {profile}: execute it again")
 
 
 def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _submitter(client: "Client", settings: Settings) -> Callable[[Job, int], "Fu
     from . import remote
 
     cloudpickle.register_pickle_by_value(remote)  # a worker need not have this project installed
-    bundle = client.scatter(pack(settings.notebook), broadcast=True, hash=False)
+    bundle = pack(settings.notebook)  # sent with each run: what is scattered goes with its worker
     sweep = uuid.uuid4().hex[:8]  # so that a later sweep gets no earlier result
 
     def submit(job: Job, tries: int) -> "Future":

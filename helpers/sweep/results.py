@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from ..press.errors import UserError
-from ..recorded import frame
+from ..recorded import columns, frame
 from .store import load
 
 
 def runs(folder: Path) -> pd.DataFrame:
-    """All records: parameters and metrics as columns (metrics without their topic), a row a run.
+    """All records: parameters and metrics (see ``recorded.columns``) as columns, a row a run.
 
     Raises UserError if there is no record.
     """
@@ -24,7 +24,7 @@ def runs(folder: Path) -> pd.DataFrame:
             f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
         )
     table = frame(records, dtype=object)
-    table.attrs["metrics"] = list(dict.fromkeys(n for run in records for n in run["metrics"]))
+    table.attrs["metrics"] = columns(records)
     return table
 
 
@@ -50,8 +50,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
     Raises UserError for a column that is not there, or a metric that is no number or that no
     run has.
     """
-    if metric in frame.attrs.get("metrics", []):  # with its topic, as the sweep prints it
-        metric = metric.split("/", 1)[-1]
+    metric = frame.attrs.get("metrics", {}).get(metric, metric)  # as the sweep prints it
     check_columns(frame, [*by, metric])
     groups: dict[str, tuple[list, list[float]]] = {}
     for row in frame.to_dict("records"):

@@ -22,8 +22,15 @@ from ..press.notebook import ROOT, components, lacks_data, read_notebook, write_
 from ..press.parameters import Parameter, Value, choose
 from .plan import Run
 
-# Modules that a notebook imports to show earlier runs: none makes a number of its own run.
-SHOWS_RUNS = ("helpers/recorded.py", "helpers/sweep/", "helpers/press/")
+# Modules that only show and write down: a change to them makes no recorded run outdated.
+MAKES_NO_NUMBERS = (
+    "helpers/mime.py",
+    "helpers/plotting.py",
+    "helpers/press/",
+    "helpers/recorded.py",
+    "helpers/records.py",
+    "helpers/sweep/",
+)
 DATA = "the data sets"  # the part of an identity that lists files a run need not have read
 
 
@@ -167,10 +174,10 @@ class Store:
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """The parts that differ between two sets of ``components`` and can change a number.
 
-    The data sets are left out (see ``Store.why``), and the code that shows recorded runs.
+    The data sets are left out (see ``Store.why``).
     """
-    names = sorted(name for name in before | after if not name.startswith((DATA, *SHOWS_RUNS)))
-    return [name for name in names if before.get(name) != after.get(name)]
+    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+    return [name for name in names if not name.startswith((DATA, *MAKES_NO_NUMBERS))]
 
 
 def refuse_changes(notebook: Path, parts: dict[str, str], when: str) -> None:

@@ -1,6 +1,8 @@
 -- Tables of Markdown as the press sets all its tables; code with its language, to be highlighted
 -- by nobody; pictures at most as wide as the page.
 
+local MAX_ROWS = 40 -- that fit under one another on a page
+
 local function latex(blocks)
   local text = pandoc.write(pandoc.Pandoc(blocks), "latex")
   return (text:gsub("%s+$", ""))
@@ -35,14 +37,26 @@ function Table(element)
       columns = columns .. (letters[tostring(spec[1])] or "l")
     end
   end
-  local lines = { "\\begin{nbtables}\\begin{nbtable}{" .. columns .. "}" }
-  for _, line in ipairs(element.head.rows) do table.insert(lines, row(line.cells)) end
-  table.insert(lines, "\\midrule")
-  for _, body in ipairs(element.bodies) do
-    for _, line in ipairs(body.body) do table.insert(lines, row(line.cells)) end
+  local lines = {}
+  local function begin()
+    table.insert(lines, "\\begin{nbtable}{" .. columns .. "}")
+    for _, line in ipairs(element.head.rows) do table.insert(lines, row(line.cells)) end
+    table.insert(lines, "\\midrule")
   end
-  table.insert(lines, "\\end{nbtable}\\end{nbtables}")
-  return pandoc.RawBlock("latex", table.concat(lines, "\n"))
+  begin()
+  local count = 0
+  for _, body in ipairs(element.bodies) do
+    for _, line in ipairs(body.body) do
+      if count > 0 and count % MAX_ROWS == 0 then
+        table.insert(lines, "\\end{nbtable}\n")
+        begin()
+      end
+      table.insert(lines, row(line.cells))
+      count = count + 1
+    end
+  end
+  return pandoc.RawBlock("latex", "\\begin{nbtables}" .. table.concat(lines, "\n")
+    .. "\n\\end{nbtable}\\end{nbtables}")
 end
 
 function CodeBlock(element)
