@@ -22,7 +22,6 @@ from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
 from helpers.press.text import plain
 from helpers.press.typeset import first_error, read_student, typeset
-from helpers.press.widgets import STATE_MIME, VIEW_MIME
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(
@@ -225,44 +224,6 @@ def test_what_cannot_be_set_is_refused_with_its_cell(tmp_path, output, message):
     with pytest.raises(UserError, match=f"cell 1 shows .*{message}|cell 1 shows a {message}") as e:
         rendered(tmp_path, output)
     assert "\n" not in str(e.value)
-
-
-def progress(**changes):
-    """The states of tqdm's widget: a box of three children, the middle one a bar."""
-    bar = {"state": {"max": 30, "value": 15} | changes}
-    left, right = ({"state": {"value": text}} for text in ("train:&nbsp; 50%", " 15/30"))
-    box = {"state": {"children": ["IPY_MODEL_a", "IPY_MODEL_b", "IPY_MODEL_c"]}}
-    return {"box": box, "a": left, "b": bar, "c": right}
-
-
-def shown_widget(tmp_path, states, view=None):
-    output = shows({VIEW_MIME: view or {"model_id": "box"}, "text/plain": "in plain text"})
-    notebook = executed(output)
-    notebook.metadata["widgets"] = {STATE_MIME: {"state": states}}
-    render(write(notebook, tmp_path / "a.ipynb"), tmp_path / "a.tex")
-    return (tmp_path / "a.tex").read_text(encoding="utf-8")
-
-
-def test_a_progress_bar_is_set_as_the_line_it_ends_with(tmp_path):
-    assert f"50%|{'█' * 10}{'░' * 10}| 15/30" in shown_widget(tmp_path, progress())
-
-
-ODD = [{"value": float("nan")}, {"value": 10**400}, {"max": "30"}, {"max": None}, {"value": [1]}]
-
-
-@pytest.mark.parametrize("changes", ODD, ids=itertools.count())
-def test_of_an_odd_progress_bar_the_words_are_set(tmp_path, changes):
-    assert "50% 15/30" in shown_widget(tmp_path, progress(**changes))
-
-
-STATES = [None, [], "x", {}, {"box": None}, {"box": {"state": 5}}]
-STATES += [{"box": {"state": {"children": names}}} for names in (None, 5, "abc", [None, {}, "x"])]
-
-
-@pytest.mark.parametrize("states", STATES, ids=itertools.count())
-def test_of_an_odd_widget_the_plain_text_is_set(tmp_path, states):
-    assert "in plain text" in shown_widget(tmp_path, states)
-    assert "in plain text" in shown_widget(tmp_path, progress(), view=["box"])
 
 
 def test_a_cell_is_named_by_its_place_in_the_notebook(tmp_path):

@@ -44,8 +44,9 @@ def test_a_clock_that_jumps_ends_no_run(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CLOCK.format(sign=sign))
     tests = str(Path(__file__).parent)
     script.write_text(CLOCK_DRIVER.format(tests=tests, folder=str(tmp_path), sign=sign))
-    command, settings = [sys.executable, script], os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, env=settings, capture_output=True, text=True)
+    paths = [str(tmp_path), str(Path(__file__).parents[1])]
+    settings = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, script], env=settings, capture_output=True, text=True)
     assert done.stdout == "['']\n", done.stdout + done.stderr
     store = Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
     (record,) = load(store.records)
