@@ -69,5 +69,6 @@ def _print_pages(work: Path, edition: Edition) -> None:
     for question in page_map(work, edition)["questions"]:
         first, last = question["first"], question["last"]
         pages = f"page {first}" if first == last else f"pages {first}–{last}"
-        points = f" ({question['points']} points)" if question["points"] else ""
-        print(f"  Question {question['number']}: {pages:14} {question['title']}{points}")
+        unit = "point" if question["points"] == "1" else "points"
+        worth = f" ({question['points']} {unit})" if question["points"] else ""
+        print(f"  Question {question['number']}: {pages:14} {question['title']}{worth}")
