@@ -58,7 +58,7 @@ def test_numbers_and_code_in_a_sentence(text, latex):
 
 
 def test_numbers_in_a_table_read_as_numbers():
-    cells = ["−4.2e−01", "4.2e-04", "-1e-5", "a_b", "–"]
+    cells = ["-4.2e-01", "4.2e-04", "-1e-5", "a_b", "–"]
     expected = ["−0.42", r"$4.2\cdot10^{-4}$", "−$10^{-5}$", r"a\_b", "–"]
     assert [table_cell(cell) for cell in cells] == expected
 

@@ -12,7 +12,7 @@ from .. import mime
 from ..records import commit
 from .edition import read_edition
 from .errors import UserError
-from .notebook import read_notebook, write_atomically
+from .notebook import bundles, read_notebook, write_atomically
 from .typeset import executed_notebooks
 
 LIMIT_MB = 5  # all files together: they are committed
@@ -55,8 +55,7 @@ def _commits(executed: list[Path]) -> list[str]:
     """The commits that notebooks ran at, by their stamps. Raises UserError where one has none."""
     found: dict[str, Path] = {}
     for path in executed:
-        outputs = [out for cell in read_notebook(path).cells for out in cell.get("outputs", [])]
-        stamps = [out.data[mime.STAMP] for out in outputs if mime.STAMP in out.get("data", {})]
+        stamps = [data[mime.STAMP] for data in bundles(read_notebook(path)) if mime.STAMP in data]
         found |= {str(stamp.get("commit")): path for stamp in stamps}
     for ran, path in found.items():
         if not _is_commit(ran):

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from .. import mime
 from .edition import without_comments
 from .errors import UserError
-from .notebook import read_notebook
+from .notebook import bundles, read_notebook
 
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # as helpers.records makes them
 _FIELDS = {  # of each kind of content, besides its name: what the press uses, and its type
@@ -50,7 +50,7 @@ def gather(executed: list[Path]) -> Evidence:
     claims: dict[str, Claim] = {}
     owner: dict[str, str] = {}
     for path in executed:
-        for data in _bundles(read_notebook(path)):
+        for data in bundles(read_notebook(path)):
             kind = next((kind for kind in _FIELDS if kind in data), None)
             if kind is None:
                 continue
@@ -113,14 +113,4 @@ def named(latex: str) -> list[tuple[str, str]]:
         (kind, name.strip())
         for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
         for name in (names.split(",") if kind == "verified" else [names])
-    ]
-
-
-def _bundles(notebook: NotebookNode) -> list[NotebookNode]:
-    return [
-        output.data
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "data" in output
     ]

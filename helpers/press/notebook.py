@@ -109,6 +109,12 @@ def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def bundles(executed: NotebookNode) -> list[NotebookNode]:
+    """The data of all outputs, by kind, in order."""
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    return [output.data for output in outputs if "data" in output]
+
+
 def lacks_data(executed: NotebookNode) -> bool:
     """Whether a run computed on a stand-in, or without some of its data sets."""
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]

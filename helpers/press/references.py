@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import mime
 from .errors import UserError
-from .notebook import read_notebook
+from .notebook import bundles, read_notebook
 from .text import prose
 
 _NAME = r"[A-ZŘÖ][\w’'-]*[a-zø]"
@@ -57,9 +57,9 @@ def citations(text: str) -> set[str]:
 def reference_list(works: list[Work], answers: list[Path], executed: list[Path]) -> str:
     """LaTeX for the works cited in answers, in notebooks and in the source that these show."""
     texts = [path.read_text(encoding="utf-8") for path in answers]
-    for cell in (cell for path in executed for cell in read_notebook(path).cells):
-        shown = [output.get("data", {}).get(mime.SOURCE, "") for output in cell.get("outputs", [])]
-        texts += [cell.source, *shown]
+    for notebook in map(read_notebook, executed):
+        texts += [cell.source for cell in notebook.cells]
+        texts += [data.get(mime.SOURCE, "") for data in bundles(notebook)]
     found = set().union(*map(citations, texts))
     entries = [work.latex() for work in works if work.cite in found]
     return "\\references{%\n" + "\n".join(entries) + "}\n" if entries else ""

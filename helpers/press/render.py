@@ -162,10 +162,8 @@ class Outputs(Preprocessor):
             shown = final_text(data, self.widgets) or str(data.get("text/plain", ""))
             return text_block(shown) if shown else ""
         if tables := html_tables(str(data.get("text/html", ""))):
-            first = (
-                rf"\nbcaption{{table}}{{{sentence(caption)}}}{tables[0]}" if caption else tables[0]
-            )
-            first = rf"\begin{{nbtogether}}{first}\end{{nbtogether}}"
+            title = rf"\nbcaption{{table}}{{{sentence(caption)}}}" if caption else ""
+            first = rf"\begin{{nbtogether}}{title}{tables[0]}\end{{nbtogether}}"
             return "\n".join([r"\begin{nbtables}", first, *tables[1:], r"\end{nbtables}"])
         if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
             return latex

@@ -120,7 +120,7 @@ def _column_blocks(table: Table) -> list[list[int]]:
 def _tabular(rows: list[list[str]], head: int) -> str:
     body = list(zip(*rows[head:], strict=True)) or [()] * len(rows[0])
     columns = "".join("r" if _numeric(cells) else "l" for cells in body)
-    lines = [" & ".join(table_cell(_signed(cell)) for cell in row) + r" \\" for row in rows]
+    lines = [" & ".join(table_cell(cell) for cell in row) + r" \\" for row in rows]
     titles, values = lines[:head], lines[head:]
     rule = [r"\midrule"] if titles else []
     return "\n".join(
@@ -130,16 +130,7 @@ def _tabular(rows: list[list[str]], head: int) -> str:
 
 def _numeric(cells: tuple[str, ...]) -> bool:
     given = [cell for cell in cells if cell not in _ABSENT]
-    return bool(given) and all(map(_is_number, given))
-
-
-def _is_number(cell: str) -> bool:
-    return len(cell) <= _MAX_NUMBER and _NUMBER.match(cell) is not None
-
-
-def _signed(cell: str) -> str:
-    """A number with a minus sign where it was typed with a hyphen."""
-    return cell.replace("-", "−") if _is_number(cell) else cell
+    return bool(given) and all(len(cell) <= _MAX_NUMBER and _NUMBER.match(cell) for cell in given)
 
 
 def _span(cell: Tag, name: str) -> int:

@@ -26,7 +26,7 @@ _SPECIAL = {
 }
 _PROSE = {character: _SPECIAL[character] for character in "\\{}$&#%_^~<>|`"} | {'"': "''"}
 
-_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+−-]?\d{1,3})(?!\w)")
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?!\w)")
 _MINUS = re.compile(r"(?<![\w)\]}.+-])-(?=\d)")
 
 
@@ -93,7 +93,7 @@ def _with_numbers(text: str, convert: Callable[[str], str]) -> str:
     parts = _SCIENTIFIC.split(_MINUS.sub("−", text))  # text, mantissa, exponent, text, …
     found = [convert(parts[0])]
     for mantissa, exponent, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
-        found += [_power_of_ten(mantissa, int(exponent.replace("−", "-"))), convert(rest)]
+        found += [_power_of_ten(mantissa, int(exponent)), convert(rest)]
     return re.sub(r"(?<=\d)[ \u00a0]?\\%", r"\\,\\%", "".join(found))  # 5 % and 5% alike
 
 

@@ -34,42 +34,30 @@ def typeset(
     """
     edition = read_edition(source)
     with lock(work / "notebooks"):
-        return _typeset(source, edition, work, target, student, profile, limit)
-
-
-def _typeset(
-    source: Path,
-    edition: Edition,
-    work: Path,
-    target: Path,
-    student: dict[str, str],
-    profile: str,
-    limit: float,
-) -> list[str]:
-    _forget_removed(source.parent.parent / "notebooks", work, edition)
-    executed = executed_notebooks(work, edition)
-    _check_profiles(executed, profile)
-    evidence = gather(executed)
-    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
-    absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
-    check_answers(answers, evidence, absent)
-    _lay_out(source, work, answers)
-    macros = _settings(student, profile, evidence, executed)
-    macros += reference_list(read_works(source.with_name("references.toml")), answers, executed)
-    texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
-    bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
-    texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
-    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())} | texts
-    texts["a claim's evidence or a value"] = macros
-    write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
-    run_latex(work, edition.name, _epoch(executed))
-    checked = check(work, edition, executed, limit)
-    findings = [finding for found in checked.values() for finding in found]
-    errors = [finding.text for finding in findings if finding.fatal]
-    if errors:
-        raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
-    _publish(work, target, edition)
-    return [finding.text for finding in findings]
+        _forget_removed(source.parent.parent / "notebooks", work, edition)
+        executed = executed_notebooks(work, edition)
+        _check_profiles(executed, profile)
+        evidence = gather(executed)
+        answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+        absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
+        check_answers(answers, evidence, absent)
+        _lay_out(source, work, answers)
+        macros = _settings(student, profile, evidence, executed)
+        macros += reference_list(read_works(source.with_name("references.toml")), answers, executed)
+        texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
+        bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
+        texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
+        texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())} | texts
+        texts["a claim's evidence or a value"] = macros
+        write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
+        run_latex(work, edition.name, _epoch(executed))
+        checked = check(work, edition, executed, limit)
+        findings = [finding for found in checked.values() for finding in found]
+        errors = [finding.text for finding in findings if finding.fatal]
+        if errors:
+            raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
+        _publish(work, target, edition)
+        return [finding.text for finding in findings]
 
 
 def executed_notebooks(work: Path, edition: Edition) -> list[Path]:

@@ -1,8 +1,8 @@
 """One run on a worker of a cluster: ``python -m helpers.sweep.worker order.json``.
 
 The order names the notebook, where to put it, the profile, the values and the process that gave
-it: the run ends with that. It leaves the
-executed notebook and, beside it, ``facts.json``: what its record has to say about this machine.
+it: the run ends with that. It leaves the executed notebook and, beside it, ``facts.json``: what its
+record has to say about this machine.
 """
 
 import json
