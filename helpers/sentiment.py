@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from helpers.encoder import mask, token_vectors
 from helpers.features import plan_batches
+from helpers.gru import BidirectionalGRU
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -39,88 +39,6 @@ def split(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{count} reviews cannot be split 70 : 30: take at least 2")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[held_out:], order[:held_out]
-
-
-def reverse_rows(x: Tensor, lengths: Tensor) -> Tensor:
-    """Each row of x (B, T, ·) reversed within its own length; its padding stays behind.
-
-    Applied twice it gives x again.
-    """
-    steps = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])  # (B, T)
-    last = lengths[:, None] - 1
-    source = torch.where(steps <= last, last - steps, steps)  # (B, T)
-    return x.gather(1, source[:, :, None].expand_as(x))
-
-
-def run_gru(gru: nn.GRU, x: Tensor) -> Tensor:
-    """Outputs of a GRU for rows x (B, T, width); on a processor in autocast's dtype.
-
-    By itself autocast would convert the weights at every time step there, and on a GPU take
-    float16 whatever it is asked for, in which gradients vanish: a GPU gets float32.
-    """
-    kind = x.device.type
-    if not torch.is_autocast_enabled(kind):
-        return gru(x)[0]
-    with torch.autocast(kind, enabled=False):
-        if kind == "cuda":
-            return gru(x.float())[0]
-        dtype = torch.get_autocast_dtype(kind)
-        # With weights that ask for no gradient PyTorch 2.14 takes three times as long.
-        weights = {name: w.to(dtype).requires_grad_() for name, w in gru.named_parameters()}
-        return torch.func.functional_call(gru, weights, (x.to(dtype),))[0]
-
-
-class BidirectionalGRU(nn.Module):
-    """A bidirectional GRU (Cho et al. 2014) that never reads padding.
-
-    Time runs forward in one GRU of each layer and backward in the other. The backward one
-    reads the rows reversed within their own lengths, so that padding comes last for both,
-    after all that is used. Plain batches do, and on a CPU their backward pass is about ten
-    times faster than a packed sequence's; ``as_torch`` gives PyTorch's module for these.
-    """
-
-    def __init__(self, *, width: int, hidden: int, layers: int, dropout: float):
-        super().__init__()
-        widths = [width] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
-        self.back = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
-        self.dropout = nn.Dropout(dropout)  # between layers
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (B, T, 2·hidden) and the last layer's final states (B, 2·hidden)."""
-        rows = torch.arange(len(x), device=x.device)
-        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
-            x = self.dropout(x) if layer else x
-            forth = run_gru(ahead, x)  # (B, T, hidden)
-            reverse = run_gru(back, reverse_rows(x, lengths))  # (B, T, hidden), last step first
-            x = torch.cat([forth, reverse_rows(reverse, lengths)], dim=-1)
-        return x, torch.cat([forth[rows, lengths - 1], reverse[rows, lengths - 1]], dim=-1)
-
-    def as_torch(self) -> nn.GRU:
-        """PyTorch's bidirectional GRU with a copy of these weights."""
-        first = self.ahead[0]
-        twin = nn.GRU(
-            first.input_size,
-            first.hidden_size,
-            num_layers=len(self.ahead),
-            dropout=self.dropout.p if len(self.ahead) > 1 else 0.0,
-            bidirectional=True,
-            batch_first=True,
-        )
-        for layer, pair in enumerate(zip(self.ahead, self.back, strict=True)):
-            for gru, suffix in zip(pair, ("", "_reverse"), strict=True):
-                for name, value in gru.named_parameters():
-                    target = getattr(twin, f"{name.removesuffix('_l0')}_l{layer}{suffix}")
-                    target.data.copy_(value.data)
-        return twin
-
-
-def run_packed(gru: nn.GRU, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """PyTorch's way: outputs (B, T, 2·hidden), zero over padding, and final states."""
-    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    outputs, final = gru(packed)  # final: (2·layers, B, hidden)
-    outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
-    return outputs, torch.cat([final[-2], final[-1]], dim=-1)
 
 
 class GRUHead(nn.Module):

@@ -12,7 +12,6 @@ from torch import nn
 from helpers import sentiment
 from helpers.sentiment import (
     AttentionHead,
-    BidirectionalGRU,
     FirstTokenHead,
     GRUHead,
     Recipe,
@@ -22,8 +21,6 @@ from helpers.sentiment import (
     parameter_counts,
     predict,
     rate_factor,
-    reverse_rows,
-    run_packed,
     save_head,
     scores,
     split,
@@ -64,40 +61,6 @@ def test_the_homeworks_split_sizes():
         split(1, seed=0)
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
-def test_reversing_rows_is_reversing_each(lengths):
-    x, lengths = batch(lengths)
-    turned = reverse_rows(x, lengths)
-    for row, back, length in zip(x, turned, lengths.tolist(), strict=True):
-        assert back[:length].equal(row[:length].flip(0))
-        assert back[length:].equal(row[length:])
-    assert reverse_rows(turned, lengths).equal(x)
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_gru_is_pytorchs_packed_one(layers):
-    torch.manual_seed(1)
-    ours = BidirectionalGRU(width=WIDTH, hidden=5, layers=layers, dropout=0.0)
-    theirs = ours.as_torch()
-    x, lengths = batch([7, 1, 4, 7])
-    inside = sentiment.mask(lengths, 7)
-    out, final = ours(x, lengths)
-    expected_out, expected = run_packed(theirs, x, lengths)
-    torch.testing.assert_close(final, expected)
-    torch.testing.assert_close(out[inside], expected_out[inside])
-    final.square().sum().backward()
-    expected.square().sum().backward()
-    grown = ours.as_torch()
-    for name, parameter in theirs.named_parameters():
-        layer, reverse = int(name.split("_l")[1][0]), name.endswith("_reverse")
-        gru = (ours.back if reverse else ours.ahead)[layer]
-        own = getattr(gru, name.split("_l")[0] + "_l0").grad
-        torch.testing.assert_close(own, parameter.grad)
-        assert getattr(grown, name).equal(parameter)
-    wrong = theirs(x)[1]  # padding read: the mistake that the lengths are there against
-    assert not torch.allclose(torch.cat([wrong[-2], wrong[-1]], -1), expected, atol=1e-3)
-
-
 @pytest.mark.parametrize("name", HEADS)
 @settings(max_examples=20)
 @given(lengths=st.lists(st.integers(1, 8), min_size=2, max_size=5), padding=st.floats(-9, 9))
@@ -117,22 +80,6 @@ def test_attention_weights_are_shares():
     weights = HEADS["attention"]().weights(x, lengths)
     torch.testing.assert_close(weights.sum(-1), torch.ones(3))
     assert (weights[~sentiment.mask(lengths, 5)] == 0).all()
-
-
-def test_in_bfloat16_the_gru_gives_nearly_the_same_and_learns_nearly_the_same():
-    torch.manual_seed(0)
-    head, x = GRUHead(width=6, hidden=5).eval(), torch.randn(4, 30, 6)
-    lengths = torch.tensor([30, 1, 17, 8])
-    found = []
-    for low in (False, True):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
-            outputs, final = head.gru(x, lengths)
-        assert outputs.dtype == (torch.bfloat16 if low else torch.float32)
-        (slope,) = torch.autograd.grad(final.float().sum(), head.gru.back[0].weight_hh_l0)
-        found.append((final.float(), slope))
-    for exact, rough in zip(*found, strict=True):
-        assert exact.dtype == rough.dtype == torch.float32
-        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.03)
 
 
 def test_a_frozen_encoder_stays_in_evaluation_mode(small_bert):
@@ -253,8 +200,8 @@ MUTATIONS = [
     ("labels", '("negative", "positive")', '("positive", "negative")'),
     ("parameters", "self.output = nn.Linear(2 * hidden, 1)", "self.output = nn.Linear(hidden, 1)"),
     ("parameters", "encoder.requires_grad_(not frozen)", "encoder.requires_grad_(frozen)"),
-    ("packed", "run_gru(back, reverse_rows(x, lengths))", "run_gru(back, x.flip(1))"),
-    ("packed", "forth[rows, lengths - 1]", "forth[:, -1]"),
+    ("packed", "ours = gru(x, lengths)", "ours = gru(x, torch.full_like(lengths, 40))"),
+    ("packed", "packed = gru.packed(x, lengths)", "packed = gru.packed(x.flip(1), lengths)"),
 ]
 
 
