@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.press.markdown import harmless_math, to_latex
-from helpers.press.render import MAX_OUTPUT, listing, text_block
+from helpers.press.render import MAX_LINE, MAX_OUTPUT, listing, text_block
 from helpers.press.tables import MAX_ROWS, html_tables
 from helpers.press.text import claimed, escape, plain, prose, sentence, table_cell
 
@@ -80,9 +80,28 @@ def test_no_special_character_is_left_bare_around_numbers(text):
 
 def test_code_is_highlighted_and_cannot_end_its_environment():
     code = listing("x = r'\\end{nbcode}'  # $5 & {braces}", "nbcode")
-    assert code.startswith("\\hwlines{1}\\begin{nbcode}\n")
+    assert code.startswith("\\hwlines{1}\\begin{nbcode}[breaklines=false]\n")
     assert code.count("\\end{nbcode}") == 1
     assert "\\PYZob{}" in code
+
+
+def test_only_what_does_not_fit_is_broken_into_lines():
+    for text, fits in [("x" * MAX_LINE, True), ("x" * (MAX_LINE + 1), False), ("字" * 60, False)]:
+        for block in (listing(f"y = 1\n{text}", "nbcode"), text_block(f"1\n{text}")):
+            assert ("[breaklines=false]" in block) == fits
+
+
+@given(
+    st.lists(st.sampled_from(["def", "f", "(", ")", "'a'", "# b", "1.5", " ", "\n", "@", "and"]))
+)
+def test_highlighting_leaves_every_character(parts):
+    source = "".join(parts).strip("\n")
+    lines = listing(source, "nbcode").splitlines()[1:-1]
+    shown = [re.sub(r"\\PY\{[^}]*\}", "", line) for line in lines]
+    for escaped, character in {"\\PYZsq{}": "'", "\\PYZsh{}": "#", "\\PYZat{}": "@"}.items():
+        shown = [line.replace(escaped, character) for line in shown]
+    shown = [line.replace("{", "").replace("}", "").rstrip() for line in shown]
+    assert shown == [line.rstrip() for line in source.split("\n")]
 
 
 def test_output_cannot_end_its_environment_and_is_cut_at_a_page():

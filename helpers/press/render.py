@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import re
+from itertools import groupby
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,7 +16,7 @@ from pygments import format, lex
 from pygments.formatters import LatexFormatter
 from pygments.lexers import PythonLexer
 from pygments.style import Style
-from pygments.token import Comment, Keyword, Name, Number, Operator, String
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 from pypdf import PdfReader
 
 from .. import mime
@@ -28,6 +29,7 @@ from .tables import html_tables
 from .text import claimed, escape, plain, prose, sentence
 from .widgets import final_text
 
+MAX_LINE = 95  # characters of a monospaced line that fit on the page
 MAX_OUTPUT = 6000  # characters of text that one output may print on paper
 _LOOKS = ("image/", "text/html", "application/vnd.plotly")  # of an object, beside its text
 PICTURES = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
@@ -210,10 +212,21 @@ def _check_picture(data: bytes, kind: str) -> None:
 
 def listing(source: str, environment: str) -> str:
     """Python ``source``, highlighted, in a fancyvrb environment that wraps long lines."""
-    tokens = lex(plain(source.strip("\n")).expandtabs(4), PythonLexer())
+    source = plain(source.strip("\n")).expandtabs(4)
+    tokens = lex(source, PythonLexer())
+    alike = groupby(tokens, key=lambda token: _look(token[0]))  # TeX takes its time over each
+    merged = ((look, "".join(text for _, text in group)) for look, group in alike)
     formatter = LatexFormatter(style=PrintStyle, envname=environment)
-    lines = format(tokens, formatter).splitlines()
-    return _verbatim(lines[1:-1], environment)
+    lines = format(merged, formatter).splitlines()
+    return _verbatim(lines[1:-1], environment, source)
+
+
+def _look(kind: _TokenType) -> _TokenType:
+    """The most general kind of token that is printed like this one."""
+    styled = PrintStyle.style_for_token
+    while kind.parent is not None and styled(kind) == styled(kind.parent):
+        kind = kind.parent
+    return kind
 
 
 def highlight_macros() -> str:
@@ -229,13 +242,20 @@ def text_block(text: str, environment: str = "nboutput") -> str:
     if len(text) > MAX_OUTPUT:
         left_out = len(text) - MAX_OUTPUT
         text = f"{text[:MAX_OUTPUT]}\n[… {left_out:,} more characters are in the notebook]"
-    return _verbatim([_escape_line(line) for line in text.expandtabs(8).split("\n")], environment)
+    text = text.expandtabs(8)
+    return _verbatim([_escape_line(line) for line in text.split("\n")], environment, text)
 
 
-def _verbatim(lines: list[str], environment: str) -> str:
-    """Lines as they are; the class is told how many, so that it can break pages well."""
-    begin, end = rf"\hwlines{{{len(lines)}}}\begin{{{environment}}}", rf"\end{{{environment}}}"
-    return "\n".join([begin, *lines, end])
+def _verbatim(lines: list[str], environment: str, text: str) -> str:
+    """The lines of ``text`` as they are, in LaTeX.
+
+    The class is told how many, so that it can break pages well, and not to look for places to
+    break in lines that fit, which would take it long.
+    """
+    widths = (sum(1 + (c >= "\u2500") for c in line) for line in text.split("\n"))
+    fits = max(widths) <= MAX_LINE
+    begin = rf"\hwlines{{{len(lines)}}}\begin{{{environment}}}" + "[breaklines=false]" * fits
+    return "\n".join([begin, *lines, rf"\end{{{environment}}}"])
 
 
 def _escape_line(line: str) -> str:
