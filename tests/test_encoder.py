@@ -98,7 +98,7 @@ def test_quick_takes_the_packaged_encoder(packaged):
 
 
 def test_full_without_a_hub_says_what_it_uses_instead(monkeypatch):
-    def load(name, source):
+    def load(name, source, ask=False):
         if name == encoder.BERT:
             raise OSError("no connection\nand a long explanation")
         return source
@@ -107,6 +107,18 @@ def test_full_without_a_hub_says_what_it_uses_instead(monkeypatch):
     with pytest.warns(UserWarning, match="no bert-base-uncased: no connection Using all-MiniLM"):
         source = load_encoder(profile="full")
     assert "in place of bert-base-uncased" in source
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_hub_that_does_not_answer_is_not_asked_again(monkeypatch, answers):
+    def ask(hub, name, *, timeout):
+        assert (name, timeout) == (encoder.BERT, encoder.HUB_SECONDS)
+        if not answers:
+            raise OSError("nobody there")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", ask)
+    monkeypatch.setattr(encoder, "_load", lambda name, source, ask: ask)
+    assert load_encoder(profile="full") is answers
 
 
 def test_half_of_the_weights_are_refused_in_one_line(monkeypatch, tmp_path):
