@@ -55,6 +55,14 @@ def test_new_prose_needs_no_kernel_and_new_code_does(done):
     assert output_of(target) == "n is 8 full\n"
 
 
+def test_what_changes_while_a_notebook_runs_is_newer_than_the_run(tmp_path):
+    source = write(source_notebook(f"open({str(tmp_path / 'late')!r}, 'w')"), tmp_path / "a.ipynb")
+    target = tmp_path / "executed" / "a.ipynb"
+    execute(source, target)
+    dates = [path.stat().st_mtime for path in (source, target, tmp_path / "late")]
+    assert dates == sorted(set(dates))
+
+
 def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):
     source = write(source_notebook("before = 1", "1 / 0", "never = 1"), tmp_path / "bad.ipynb")
     earlier = source_notebook()

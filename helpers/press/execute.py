@@ -46,11 +46,13 @@ def execute(
     outputs that are there. ``timeout`` bounds the notebook, in seconds.
     A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
 
-    Whoever wants the same target at the same time waits.
+    Whoever wants the same target at the same time waits. The target's date is the beginning of
+    the run, so that Make sees a change to the notebook or its helpers while it ran.
 
     Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
     no run of ours made.
     """
+    begun = time.time()
     notebook = read_notebook(source)
     if target.suffix != ".ipynb":
         raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
@@ -67,6 +69,7 @@ def execute(
             target.unlink(missing_ok=True)
             _run(source, target, values, key, profile, timeout)
         _write_dependencies(notebook, target)
+        os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
     return ran
 
 
