@@ -95,7 +95,7 @@ def test_only_what_does_not_fit_is_broken_into_lines():
     st.lists(st.sampled_from(["def", "f", "(", ")", "'a'", "# b", "1.5", " ", "\n", "@", "and"]))
 )
 def test_highlighting_leaves_every_character(parts):
-    source = "".join(parts).strip("\n")
+    source = "".join(parts).strip()
     lines = listing(source, "nbcode").splitlines()[1:-1]
     shown = [re.sub(r"\\PY\{[^}]*\}", "", line) for line in lines]
     for escaped, character in {"\\PYZsq{}": "'", "\\PYZsh{}": "#", "\\PYZat{}": "@"}.items():
