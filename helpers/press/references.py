@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from .notebook import bundles, read_notebook
 from .text import prose
 
 _NAME = r"[A-ZŘÖ][\w’'-]*[a-zø]"
-# Vaswani et al. 2017, Levy and Goldberg (2014), Elman, 1990: names and year.
+# Vaswani et al. 2017, Levy and Goldberg (2014), Elman, 1990: names and year. A letter or a title
+# says which of two: Wang et al. 2020a, or Wang et al. 2020, "Linformer".
 _CITATION = re.compile(
-    rf"\b({_NAME}(?:(?:, {_NAME})* (?:and|&) {_NAME}| et al\.)?),? \(?((?:18|19|20)\d\d)\b"
+    rf"\b({_NAME}(?:(?:, {_NAME})* (?:and|&) {_NAME}| et al\.)?),? \(?((?:18|19|20)\d\d[a-z]?)\b"
+    r"(?:, [\"“](\w+))?"
 )
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _ADDRESS = re.compile(r"https?://\S+")
@@ -47,11 +50,17 @@ def read_works(path: Path) -> list[Work]:
     return sorted(works, key=lambda work: work.cite.replace("Ř", "R"))
 
 
-def citations(text: str) -> set[str]:
-    """What a text cites, each in one form: ``Elman 1990``, with two names, or with et al."""
-    found = _CITATION.findall(re.sub(r"[\s~]+", " ", text))
+def citations(text: str, works: Iterable[Work] = ()) -> set[str]:
+    """What a text cites, each in one form: ``Elman 1990``, with two names, or with et al.
+
+    Works of one year and the same names have letters. ``Wang et al. 2020, "Linformer"`` cites
+    the one of ``works`` whose title begins so, as if its letter were there.
+    """
+    lettered = {(w.cite[:-1], w.title.split(":")[0]): w.cite for w in works if w.cite[-1].isalpha()}
+    found = _CITATION.findall(re.sub(r"(?:\\?[\s~])+", " ", text))
     short = lambda names: re.sub(r",.* (?:and|&) .*", " et al.", names).replace("&", "and")
-    return {f"{short(names)} {year}" for names, year in found}
+    keys = ((f"{short(names)} {year}", title) for names, year, title in found)
+    return {lettered.get((key, title), key) for key, title in keys}
 
 
 def reference_list(works: list[Work], answers: list[Path], executed: list[Path]) -> str:
@@ -60,6 +69,6 @@ def reference_list(works: list[Work], answers: list[Path], executed: list[Path])
     for notebook in map(read_notebook, executed):
         texts += [cell.source for cell in notebook.cells]
         texts += [data.get(mime.SOURCE, "") for data in bundles(notebook)]
-    found = set().union(*map(citations, texts))
+    found = set().union(*(citations(text, works) for text in texts))
     entries = [work.latex() for work in works if work.cite in found]
     return "\\references{%\n" + "\n".join(entries) + "}\n" if entries else ""
