@@ -230,6 +230,25 @@ def test_no_target_costs_a_file(tmp_path, name, message):
     assert {path: path.read_bytes() for path in tmp_path.glob("*.ipynb")} == before
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": []}',
+        '{"nbformat": 4, "nbformat_minor": 5, "cells": [], "metadata": {"kernelspec": '
+        '{"name": "ir", "display_name": "R", "language": "R"}}}',
+        '{"nbformat": 4, "metadata": null}',
+        "[1, 2]",
+    ],
+)
+def test_a_file_that_we_can_not_run_is_not_ours_to_replace(tmp_path, content):
+    source = write(source_notebook("1"), tmp_path / "a.ipynb")
+    target = tmp_path / "mine.ipynb"
+    target.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="no run of ours made: name another file"):
+        execute(source, target)
+    assert target.read_text(encoding="utf-8") == content
+
+
 def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.press.execute._SHORT", str(tmp_path))
     for name in ("hw-2025-q1", "homework-kernel-solutions", "homework-kernel-999999-killed"):

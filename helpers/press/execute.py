@@ -1,6 +1,7 @@
 """Run a notebook: papermill, a fresh kernel, one process."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -74,11 +75,16 @@ def execute(
 
 
 def _is_foreign(target: Path) -> bool:
-    """Whether somebody's notebook lies at ``target``; a broken file may be replaced."""
+    """Whether somebody's notebook, of any format or language, lies at ``target``.
+
+    What is no JSON is a file of ours cut short, and may be replaced.
+    """
     try:
-        return MARK not in read_notebook(target).metadata
-    except UserError:
+        content = json.loads(target.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
+    metadata = content.get("metadata") if isinstance(content, dict) else None
+    return not isinstance(metadata, dict) or MARK not in metadata
 
 
 def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
