@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from press_fixtures import source_notebook, write
 
 from helpers.cli import main
@@ -15,6 +16,7 @@ from helpers.press.execute import MARK, _private_folders, _short, execute
 from helpers.press.notebook import (
     ROOT,
     components,
+    differing,
     helper_modules,
     identity,
     read_notebook,
@@ -61,6 +63,57 @@ def test_what_changes_while_a_notebook_runs_is_newer_than_the_run(tmp_path):
     execute(source, target)
     dates = [path.stat().st_mtime for path in (source, target, tmp_path / "late")]
     assert dates == sorted(set(dates))
+
+
+EDITS = """from pathlib import Path
+path = Path("a.ipynb")
+path.write_text(path.read_text().replace({}))
+print("old")
+"""
+
+
+def test_a_run_whose_code_changed_meanwhile_is_not_kept(tmp_path):
+    code = EDITS.format("'old', 'new'")
+    source, target = write(source_notebook(code), tmp_path / "a.ipynb"), tmp_path / "out.ipynb"
+    with pytest.raises(UserError, match="the notebook's code changed while it ran: run it again"):
+        execute(source, target)
+    assert not target.exists()
+    assert output_of(tmp_path / "out.failed.ipynb") == "old\n"
+    assert execute(source, target)
+    assert output_of(target) == "new\n"
+
+
+def test_prose_that_changes_meanwhile_is_put_in_next_time(tmp_path):
+    code = EDITS.format("'# ' + 'Title', '# Other'")
+    source, target = write(source_notebook(code), tmp_path / "a.ipynb"), tmp_path / "out.ipynb"
+    assert execute(source, target)
+    assert source.stat().st_mtime > target.stat().st_mtime
+    assert not execute(source, target)
+    assert read_notebook(target).cells[0].source == "# Other"
+
+
+def test_who_waited_runs_what_is_there_after_the_wait(tmp_path, monkeypatch):
+    source, target = write(source_notebook("1"), tmp_path / "a.ipynb"), tmp_path / "out.ipynb"
+
+    class Late(FileLock):
+        def acquire(self, *arguments, **options):
+            write(source_notebook("print('new')"), source)
+            return super().acquire(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("helpers.press.execute.FileLock", Late)
+        assert execute(source, target)
+    assert output_of(target) == "new\n"
+    assert not execute(source, target)
+    write(source_notebook("1"), source)
+    assert execute(source, target)
+
+
+def test_only_what_a_run_may_change_itself_is_no_difference():
+    before = {"helpers/a.py": "1", "helpers/plotting.py": "1", "the data sets": "none"}
+    after = {"helpers/a.py": "1", "helpers/plotting.py": "2", "the data sets": "all", "new": "1"}
+    assert differing(before, after) == ["helpers/plotting.py", "new"]
+    assert differing(before, after, ("helpers/plot",)) == ["new"]
 
 
 def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):

@@ -17,6 +17,8 @@ from .notebook import (
     RESULTS,
     ROOT,
     code_cells,
+    dependencies,
+    differing,
     helper_modules,
     identity,
     lacks_data,
@@ -40,38 +42,49 @@ def execute(
     profile: str = "quick",
     given: dict[str, str | Value] | None = None,
     timeout: int | None = 600,
+    may_change: tuple[str, ...] = (),
 ) -> bool:
     """Run ``source`` into ``target``; return whether a kernel was needed.
 
     Where only prose has changed since ``target`` was made, the new prose is put around the
     outputs that are there. ``timeout`` bounds the notebook, in seconds.
-    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
+    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``. It fails,
+    too, if its ``dependencies`` change while it runs, but for those whose names begin with one of
+    ``may_change``.
 
     Whoever wants the same target at the same time waits. The target's date is the beginning of
-    the run, so that Make sees a change to the notebook or its helpers while it ran.
+    the run, so that Make sees a change to the notebook's prose while it ran.
 
     Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
     no run of ours made.
     """
-    begun = time.time()
-    notebook = read_notebook(source)
-    if target.suffix != ".ipynb":
-        raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
-    if target.exists() and target.samefile(source):
-        raise UserError(f"{target} is the notebook itself: name another file")
-    if _is_foreign(target):
-        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
-    values = choose(read_parameters(notebook, source), given or {}, profile, source)
+    _refuse(target, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
-        key = identity(notebook, values)
+        begun = time.time()
+        notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
+        values = choose(read_parameters(notebook, source), given or {}, profile, source)
+        parts = dependencies(notebook)
+        key = identity(notebook, values, parts=parts)
         ran = not _reuse(notebook, target, key)
         if ran:
             target.unlink(missing_ok=True)
-            _run(source, target, values, key, profile, timeout)
+            executed = _run(notebook, source, target, values, timeout, parts, may_change)
+            executed.metadata[MARK] = {"identity": key, "profile": profile}
+            write_notebook(executed, target)
         _write_dependencies(notebook, target)
         os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
     return ran
+
+
+def _refuse(target: Path, source: Path) -> None:
+    """Raises UserError for a target that a run of ``source`` may not go to."""
+    if target.suffix != ".ipynb":
+        raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"{target} is the notebook itself: name another file")
+    if _is_foreign(target):
+        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
 
 
 def _is_foreign(target: Path) -> bool:
@@ -107,28 +120,48 @@ def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
 
 
 def _run(
+    notebook: NotebookNode,
     source: Path,
     target: Path,
     values: dict[str, Value],
-    key: str,
-    profile: str,
     timeout: int | None,
-) -> None:
+    parts: dict[str, str],
+    may_change: tuple[str, ...],
+) -> NotebookNode:
+    """The executed notebook. Raises UserError if it failed, or ``parts`` are not as before."""
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     running = target.with_suffix(".running.ipynb")
-    if problem := _attempt(source, running, values, timeout):
+    problem = _attempt(notebook, running, source.parent, values, timeout)
+    if problem := problem or _changed(source, parts, may_change):
         if running.exists():
             os.replace(running, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
     executed = read_notebook(running)
-    executed.metadata[MARK] = {"identity": key, "profile": profile}
     running.unlink()
-    write_notebook(executed, target)
+    return executed
 
 
-def _attempt(source: Path, running: Path, values: dict[str, Value], timeout: int | None) -> str:
-    """Run ``source`` into ``running``; return what went wrong, or nothing."""
+def _changed(source: Path, parts: dict[str, str], may_change: tuple[str, ...]) -> str:
+    """What is not as in ``parts`` any more, as a problem of the run, or nothing.
+
+    Its outputs may be those of the new code, and would be taken for those of the old.
+    """
+    try:
+        changed = differing(parts, dependencies(read_notebook(source)), may_change)
+    except UserError as error:  # moved away, or half written
+        return str(error)
+    return f"{', '.join(changed)} changed while it ran: run it again" if changed else ""
+
+
+def _attempt(
+    notebook: NotebookNode,
+    running: Path,
+    folder: Path,
+    values: dict[str, Value],
+    timeout: int | None,
+) -> str:
+    """Run ``notebook`` in ``folder`` into ``running``; return what went wrong, or nothing."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -136,19 +169,20 @@ def _attempt(source: Path, running: Path, values: dict[str, Value], timeout: int
 
     from . import kernel
 
-    with _private_folders() as folder:
+    with _private_folders() as private:
         try:
+            write_notebook(notebook, running)  # papermill reads files, and ours may have changed
             papermill.execute_notebook(
-                source,
+                running,
                 running,
                 parameters=values or None,
-                cwd=source.parent,
+                cwd=folder,
                 kernel_name="python3",
                 language="python",
                 engine_name=kernel.NAME,
                 progress_bar=False,
                 timeout_func=_remaining(timeout),
-                config=_kernel_config(folder),
+                config=_kernel_config(private),
             )
         except PapermillExecutionError as error:
             problem = _describe(error)

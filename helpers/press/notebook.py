@@ -15,6 +15,7 @@ from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "data/results"  # where records lie, below the project's folder
+DATA = "the data sets"  # the part of ``components`` that lists files a run need not have read
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -138,7 +139,7 @@ def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
         "the notebook's code": json.dumps(code).encode(),
         **modules,
         "requirements.lock": lock.read_bytes() if lock.exists() else b"",
-        "the data sets": json.dumps(present()).encode(),
+        DATA: json.dumps(present()).encode(),
     }
     return {name: digest(content) for name, content in parts.items()}
 
@@ -148,17 +149,41 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def identity(notebook: NotebookNode, parameters: dict, root: Path = ROOT) -> str:
-    """Equal identity, equal outputs: a hash of parameters, ``components`` and records shown.
+def dependencies(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
+    """``components``, and the records that the notebook shows."""
+    shown = {str(p.relative_to(root)): digest(p.read_bytes()) for p in records(notebook, root)}
+    return components(notebook, root) | shown
+
+
+def differing(
+    before: dict[str, str], after: dict[str, str], but: tuple[str, ...] = ()
+) -> list[str]:
+    """The parts that differ, less those whose names begin with one of ``but``.
+
+    The data sets are left out: a run may itself download them.
+    """
+    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+    return [name for name in names if not name.startswith((DATA, *but))]
+
+
+def identity(
+    notebook: NotebookNode,
+    parameters: dict,
+    root: Path = ROOT,
+    *,
+    parts: dict[str, str] | None = None,
+) -> str:
+    """Equal identity, equal outputs: a hash of parameters and ``dependencies``.
 
     And of the code cells' tags, of which some say how a cell is run, such as skip-execution, and
-    of the number of threads, which changes a sum's last bits.
+    of the number of threads, which changes a sum's last bits. ``parts`` are the dependencies
+    where they have been read already.
     """
-    shown = [(path.name, path.read_text(encoding="utf-8")) for path in records(notebook, root)]
+    parts = dependencies(notebook, root) if parts is None else parts
     tagged = [tags(cell) for cell in code_cells(notebook)]
-    parts = [sorted(parameters.items()), sorted(components(notebook, root).items()), shown, tagged]
-    parts.append(os.environ.get("OMP_NUM_THREADS"))
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+    threads = os.environ.get("OMP_NUM_THREADS")
+    content = [sorted(parameters.items()), sorted(parts.items()), tagged, threads]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 
 def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:

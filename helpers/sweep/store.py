@@ -18,7 +18,15 @@ from nbformat import NotebookNode
 
 from .. import mime
 from ..press.errors import UserError
-from ..press.notebook import ROOT, components, lacks_data, read_notebook, write_atomically
+from ..press.notebook import (
+    DATA,
+    ROOT,
+    components,
+    differing,
+    lacks_data,
+    read_notebook,
+    write_atomically,
+)
 from ..press.parameters import Parameter, Value, choose
 from .plan import Run
 
@@ -31,7 +39,6 @@ MAKES_NO_NUMBERS = (
     "helpers/records.py",
     "helpers/sweep/",
 )
-DATA = "the data sets"  # the part of an identity that lists files a run need not have read
 
 
 @dataclass(frozen=True)
@@ -176,14 +183,13 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
     The data sets are left out (see ``Store.why``).
     """
-    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
-    return [name for name in names if not name.startswith((DATA, *MAKES_NO_NUMBERS))]
+    return differing(before, after, MAKES_NO_NUMBERS)
 
 
-def refuse_changes(notebook: Path, parts: dict[str, str], when: str) -> None:
+def refuse_changes(notebook: Path, parts: dict[str, str]) -> None:
     """Raises UserError if what a run depends on is not as in ``parts`` any more."""
     if changed := changes(parts, components(read_notebook(notebook))):
-        raise UserError(f"{', '.join(changed)} changed {when}")
+        raise UserError(f"{', '.join(changed)} changed since the sweep began: start it again")
 
 
 def make_record(
