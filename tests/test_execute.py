@@ -191,6 +191,26 @@ def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
     assert identity(notebook, {"n": 2}, tmp_path) != now()
 
 
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("{}", True),
+        ("files = !ls\n{}", True),
+        ("print?\n{}", True),
+        ("if True:\n    %time 1\n{}", True),
+        ("!echo \\\n  word\n{}", True),
+        ("%%time\n{}\n%time 1", True),
+        ("{}\nthis is no Python", False),
+    ],
+)
+def test_helpers_are_found_beside_what_only_ipython_reads(tmp_path, code, found):
+    (tmp_path / "helpers").mkdir()
+    used = tmp_path / "helpers" / "used.py"
+    used.write_text("x = 1")
+    notebook = source_notebook(code.format("from helpers.used import x"))
+    assert helper_modules(notebook, tmp_path) == [used] * found
+
+
 def test_a_tag_that_says_how_a_cell_is_run_counts(tmp_path):
     notebook = source_notebook("print(n)")
     notebook.cells[-1].metadata["tags"] = ["skip-execution"]

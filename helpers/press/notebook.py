@@ -231,9 +231,19 @@ def _imported(source: str, package: Path, root: Path) -> set[Path]:
 
 
 def _parsed(source: str) -> ast.Module:
-    """A cell's syntax tree; lines that only IPython reads (%magic, !shell) are left out."""
-    lines = ("" if line.lstrip().startswith(("%", "!")) else line for line in source.split("\n"))
+    """The syntax tree of a cell or module; what only IPython reads is translated by IPython."""
     try:
-        return ast.parse("\n".join(lines))
+        return ast.parse(source)
+    except SyntaxError:
+        return _translated(source)
+
+
+def _translated(source: str) -> ast.Module:
+    """The syntax tree of a cell with %magics, !commands or name?; of one with %% its body's."""
+    from IPython.core.inputtransformer2 import TransformerManager  # slow, and seldom needed
+
+    lines = ("" if line.lstrip().startswith("%%") else line for line in source.split("\n"))
+    try:
+        return ast.parse(TransformerManager().transform_cell("\n".join(lines)))
     except SyntaxError:  # the run itself shows where
         return ast.Module([], [])
