@@ -139,6 +139,12 @@ def test_spanning_cells_keep_the_columns_in_line():
     assert " & 4 & 5" in table
 
 
+def test_a_table_in_a_cell_is_that_cells_text_and_no_rows_besides():
+    inner = "<table><tbody><tr><td>Shape</td><td>(4, 2)</td></tr></tbody></table>"
+    (table,) = html_tables(f"<table><tr><td>{inner}</td><td>b</td></tr></table>")
+    assert table.splitlines()[1:-1] == [r"Shape (4, 2) & b \\"]
+
+
 def test_wide_and_long_tables_are_split_with_their_labels():
     head = "".join(f"<th>column {i}</th>" for i in range(40))
     row = "<tr><th>label</th>" + "<td>123456</td>" * 40 + "</tr>"

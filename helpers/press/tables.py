@@ -47,7 +47,7 @@ def read_table(element: Tag) -> Table | None:
     """An HTML table as a grid: spanning cells are filled with blanks; None if too large."""
     grid: dict[tuple[int, int], str] = {}
     head = labels = 0
-    rows = element.find_all("tr")
+    rows = [row for row in element.find_all("tr") if row.find_parent("table") is element]
     for r, row in enumerate(rows):
         cells, column = row.find_all(["th", "td"], recursive=False), 0
         if cells and all(cell.name == "th" for cell in cells) and head == r:
