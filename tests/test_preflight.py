@@ -34,6 +34,14 @@ def test_lines_that_stand_out_are_caught(points, caught):
     assert not caught or "rnn.tex" in texts(check_log(log))
 
 
+def test_each_line_that_stands_out_is_looked_for_in_its_own_file():
+    line = "\nOverfull \\hbox (9.0pt too wide) in paragraph at lines 3--4\n"
+    log = f"(./answers/a.tex{line})\n(./notebooks/b.tex{line})\n"
+    found = [finding.text for finding in check_log(log)]
+    place = "a line is 9.0 pt too wide in paragraph at lines 3--4"
+    assert found == [f"{place} (answers/a.tex)", f"{place} (notebooks/b.tex)"]
+
+
 @pytest.mark.parametrize(("points", "caught"), [("5.1", True), ("4.9", False), ("300.0", True)])
 def test_pages_that_stand_out_are_caught(points, caught):
     log = f"(./answers/a.tex) (./notebooks/rnn.tex\nOverfull \\vbox ({points}pt too high)"

@@ -54,12 +54,13 @@ def check_log(log: str) -> list[Finding]:
     )
     for character, font in dict.fromkeys(missing):
         findings.append(Finding(f"glyph {character} is missing in the font {font}"))
-    for points, place in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)(.*)", log):
-        if float(points) > MAX_OVERFULL:
-            findings.append(Finding(f"a line is {points} pt too wide{place} ({_near(log, place)})"))
+    for wide in re.finditer(r"Overfull \\hbox \(([\d.]+)pt too wide\)(.*)", log):
+        if float(wide[1]) > MAX_OVERFULL:
+            near = _near(log[: wide.start()])
+            findings.append(Finding(f"a line is {wide[1]} pt too wide{wide[2]} ({near})"))
     for high in re.finditer(r"Overfull \\vbox \(([\d.]+)pt too high\)", log):
         if float(high[1]) > MAX_OVERFULL:
-            near = _near(log[: high.start()], "")
+            near = _near(log[: high.start()])
             findings.append(Finding(f"a page is {high[1]} pt too full ({near}): part it"))
     for name in re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log):
         findings.append(Finding(f"a reference to {name!r} leads nowhere"))
@@ -217,8 +218,7 @@ def _resolve(item):
     return item.get_object() if isinstance(item, IndirectObject) else item
 
 
-def _near(log: str, place: str) -> str:
-    """The file that TeX was reading when it reported ``place``."""
-    before = log.split(place)[0] if place else log
+def _near(before: str) -> str:
+    """The file that TeX was reading at the end of ``before``, a part of its log."""
     files = re.findall(r"\((?:\./)?((?:answers|notebooks)/[\w.-]+\.tex)", before)
     return files[-1] if files else "in the document"
