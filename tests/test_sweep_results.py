@@ -140,9 +140,10 @@ def test_a_column_to_group_by_that_is_not_there_is_refused(layered, capsys, rest
 @pytest.mark.parametrize(
     ("by", "rows"),
     [
-        ([], ["9,a,1", "10,a,0", "10,a,2", "10,b,0"]),
-        (["--by", "rule,n"], ["9,a,1", "10,a,0", "10,a,2", "10,b,0"]),
-        (["--by", "rule"], ["a,1", "a,0", "a,2", "b,0"]),
+        ([], ["9,b,1", "10,a,0", "10,a,2", "10,b,0"]),
+        (["--by", "rule,n"], ["10,a,0", "10,a,2", "9,b,1", "10,b,0"]),
+        (["--by", "rule"], ["10,a,0", "10,a,2", "9,b,1", "10,b,0"]),
+        (["--by", "same"], ["9,b,1,5", "10,a,0,5", "10,a,2,5", "10,b,0,5"]),
     ],
 )
 def test_rows_come_by_the_parameters_that_vary_then_by_seed(
@@ -151,7 +152,7 @@ def test_rows_come_by_the_parameters_that_vary_then_by_seed(
     cell = 'n = 1\nrule = "a"\nseed = 0\nsame = 5'
     path = write(source_notebook("1", parameters=cell), tmp_path / "x.ipynb")
     names = ("n", "rule", "seed", "same")
-    runs = [(10, "b", 0, 5), (10, "a", 2, 5), (10, "a", 0, 5), (9, "a", 1, 5)]
+    runs = [(10, "b", 0, 5), (10, "a", 2, 5), (10, "a", 0, 5), (9, "b", 1, 5)]
     recorded(store, *((dict(zip(names, run, strict=True)), {}) for run in runs))
     monkeypatch.setattr(command, "Store", lambda name: store)
     assert cli.main(["results", str(path), "--format", "csv", *by]) == 0

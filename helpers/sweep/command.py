@@ -176,8 +176,9 @@ def run_results(options: argparse.Namespace) -> int:
             mean = f"mean of {options.metric} {results.shown(highest['mean'])}"
             print(f"highest: {', '.join([*values, mean])}")
         return 0
-    frame = results.in_order(frame, [*by, *varied, "seed"])
-    same = [name for name in parameters if name in frame and name not in [*by, "seed"]]
+    shown = [*by, *varied, "seed"]  # else rows could not be told apart
+    frame = results.in_order(frame, shown)
+    same = [name for name in parameters if name in frame and name not in shown]
     print(results.write(frame.drop(columns=same), options.format))
     return 0
 
