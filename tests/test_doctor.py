@@ -4,14 +4,13 @@ import builtins
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from helpers import downloads
 from helpers.press import doctor, glyphs
 
 ROOT = Path(__file__).parents[1]
@@ -236,14 +235,36 @@ def test_data_at_hand_need_no_network(run, monkeypatch):
     assert "not needed" in run("network")[1]
 
 
-def test_servers_are_asked_and_a_refusal_is_an_answer():
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # refuses everything
-        address = f"http://127.0.0.1:{server.server_port}/"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert doctor._answers(address)
-        server.shutdown()
-    assert not doctor._answers(address)
-    assert not doctor._answers("mirror.example/without-a-scheme")
+@pytest.fixture
+def asked(monkeypatch):
+    """The hosts and ports that were connected to; all of them answer but that of text8."""
+    found = []
+
+    def connect(address, timeout):
+        found.append(address)
+        if "mattmahoney" in address[0]:
+            raise OSError
+        return SimpleNamespace(close=lambda: None)
+
+    downloads._reachable.cache_clear()
+    monkeypatch.setattr(downloads.socket, "create_connection", connect)
+    monkeypatch.setattr(downloads.urllib.request, "getproxies", dict)
+    yield found
+    downloads._reachable.cache_clear()
+
+
+def test_servers_are_asked_as_downloads_ask_them_and_by_one_check(asked, no_data):
+    assert "no network to download from" in doctor.data().found
+    assert ("mattmahoney.net", 443) in asked
+    asked.clear()
+    assert doctor.network().found == "no answer from mattmahoney.net"
+    assert not asked
+
+
+@pytest.mark.parametrize("url", ["mirror.example/without-a-scheme", "http://mirror.example:port/"])
+def test_what_is_no_address_does_not_answer(asked, url):
+    assert not doctor._answers(url)
+    assert not asked
 
 
 def test_with_nothing_installed_it_reports_and_does_not_break(tmp_path):

@@ -6,14 +6,11 @@ report a package that is missing, and a Python that is too old for the rest.
 
 from __future__ import annotations
 
-import http.client
 import os
 import platform
 import re
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +23,6 @@ from . import system
 ROOT = Path(__file__).resolve().parents[2]
 DISK_GB = 8, 1  # free space that `make pdf` needs, before and after `make setup`
 MEMORY_GB = 4
-SECONDS = 5  # for a server to answer
 PLACEHOLDER = "OWNER/REPO"  # in pyproject.toml, until somebody publishes this
 
 
@@ -250,7 +246,9 @@ def _missing_data() -> dict[str, list[str]]:
 
 def _silent_servers(missing: dict[str, list[str]]) -> list[str]:
     """Hosts none of whose mirrors answers, a data set at a time."""
-    for name in ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE"):
+    from ..downloads import _OFFLINE_SWITCHES
+
+    for name in _OFFLINE_SWITCHES:
         if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):  # as for downloads
             return [f"any server ({name} is set)"]
     with ThreadPoolExecutor() as pool:
@@ -260,13 +258,13 @@ def _silent_servers(missing: dict[str, list[str]]) -> list[str]:
 
 
 def _answers(url: str) -> bool:
+    """Whether a download from ``url`` would find its server, or the proxy before it."""
+    from ..downloads import _gateway, _reachable
+
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS)
-    except urllib.error.HTTPError:
-        return True  # a server that refuses is there
-    except (OSError, ValueError, http.client.HTTPException):  # no connection, or no address
+        return bool(urlsplit(url).hostname) and _reachable(*_gateway(url))
+    except ValueError:  # no address
         return False
-    return True
 
 
 if __name__ == "__main__":
