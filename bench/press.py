@@ -20,6 +20,7 @@ import pypandoc
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pypdf import PdfWriter
 
+from helpers.downloads import data_dir
 from helpers.press.colab import without_badge
 from helpers.press.edition import read_edition
 from helpers.press.notebook import ROOT
@@ -57,8 +58,7 @@ def press(project: Path, hw: str) -> None:
 def make(project: Path, *arguments: str) -> None:
     """Run make in the copy of the project, with the data sets that are at hand here."""
     command = [os.environ.get("MAKE", "make"), *arguments]
-    data = Path(os.environ.get("DATA_DIR", ROOT / "data" / "cache")).absolute()
-    environment = os.environ | {"DATA_DIR": str(data)}
+    environment = os.environ | {"DATA_DIR": str(data_dir())}
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
 
 

@@ -63,3 +63,12 @@ def test_a_run_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
     skipgram.add({"seed": 1})
     assert [run["seed"] for run in json.loads(path.read_text())] == [0, 1]
     assert path.stat().st_ino != before, "put in place whole"
+
+
+def test_the_press_is_given_the_data_that_are_used_here(log, monkeypatch, tmp_path):
+    (tmp_path / "make").write_text(f'#!/bin/sh\necho "$DATA_DIR" > {log}')
+    for given, found in (("~/sets", tmp_path / "sets"), ("data/here", ROOT / "data" / "here")):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("DATA_DIR", given)
+        press.make(tmp_path)
+        assert log.read_text().strip() == str(found)
