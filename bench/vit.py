@@ -115,6 +115,7 @@ PEERS = {"vit-pytorch": vit_pytorch, "timm": timm, "torchvision": torchvision}
 
 def main(rounds: int = 2) -> None:
     """All in turn, each in a process of its own; then our share of the machine's limit."""
+    torch.set_num_threads(2)  # for the limit, too, whatever the machine has
     names = ["ours", *PEERS]
     contenders = {name: lambda name=name: _alone(name) for name in names}
     found = paired.in_turn(contenders | {"ours, two processes": _two_processes}, rounds)

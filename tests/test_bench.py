@@ -5,7 +5,7 @@ import json
 import pytest
 from press_fixtures import ROOT
 
-from bench import paired, press, skipgram
+from bench import paired, press, skipgram, vit
 
 MAKE = """#!/bin/sh
 echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
@@ -72,3 +72,22 @@ def test_the_press_is_given_the_data_that_are_used_here(log, monkeypatch, tmp_pa
         monkeypatch.setenv("DATA_DIR", given)
         press.make(tmp_path)
         assert log.read_text().strip() == str(found)
+
+
+def test_the_limit_of_the_machine_is_that_of_as_many_threads_as_the_runs(monkeypatch):
+    threads, saved = [], {}
+
+    def limit(*_):
+        assert threads == [2]
+        return 1.0
+
+    monkeypatch.setattr(vit.torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(vit, "matrix_limit", limit)
+    monkeypatch.setattr(vit, "_start", lambda *_, **settings: settings)
+    monkeypatch.setattr(vit, "_result", lambda run: run["threads"])
+    monkeypatch.setattr(
+        paired, "save", lambda topic, rows, **more: saved.update(more, rows=len(rows))
+    )
+    vit.main(rounds=1)
+    assert saved["rows"] == 2 * len(vit.PEERS)
+    assert saved["share_of_matrix_product_limit"] > 0
