@@ -1,5 +1,7 @@
 """Attention in O(T) against softmax attention, naive and fused, at one thread."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -20,8 +22,16 @@ def time(function, T: int) -> float:
     return seconds(function, q, k, v, repeats=2)
 
 
+def finite(crossed: float) -> float | None:
+    """A ``crossover`` as JSON can hold it: 0 where it is −∞, always cheaper; None for ∞, never."""
+    return None if crossed == math.inf else max(crossed, 0)
+
+
 def main(rounds: int = 3) -> None:
-    """Seconds at a length both can do, growth over all lengths, and where the lines cross."""
+    """Seconds at a length both can do, growth over all lengths, and where the lines cross.
+
+    A crossing is recorded in tokens, as ``finite`` puts it.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
     ways = {
@@ -38,7 +48,7 @@ def main(rounds: int = 3) -> None:
         for dear in limits:
             known = len(lengths[dear])
             crossed = crossover(lengths[dear], curves[cheap][:known], curves[dear])
-            crossings[f"{cheap} / {dear}"] = None if abs(crossed) == float("inf") else crossed
+            crossings[f"{cheap} / {dear}"] = finite(crossed)
     exponents = {  # from 1,024 tokens on, where fixed costs no longer count
         name: growth_exponent(lengths[name][2:], curve[2:]) for name, curve in curves.items()
     }

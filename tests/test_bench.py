@@ -1,11 +1,12 @@
 """The benchmarks leave what they find as it is, and keep their books in order."""
 
 import json
+import math
 
 import pytest
 from press_fixtures import ROOT
 
-from bench import paired, press, skipgram, vit
+from bench import attention, paired, press, skipgram, vit
 
 MAKE = """#!/bin/sh
 echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
@@ -91,3 +92,7 @@ def test_the_limit_of_the_machine_is_that_of_as_many_threads_as_the_runs(monkeyp
     vit.main(rounds=1)
     assert saved["rows"] == 2 * len(vit.PEERS)
     assert saved["share_of_matrix_product_limit"] > 0
+
+
+def test_a_way_that_is_always_cheaper_is_told_from_one_that_never_is():
+    assert [attention.finite(size) for size in (-math.inf, 700.0, math.inf)] == [0, 700.0, None]
