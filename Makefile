@@ -76,7 +76,7 @@ AT_HAND = $(shell cd "$${DATA_DIR:-data/cache}" 2>/dev/null && find -L . -maxdep
 .PHONY: help
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [PROFILE=quick|full] [NAME='…'] [NETID=…]"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 18
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile
 	@echo "HW is one of: $(EDITIONS)"
 
 EDITION_IS_THERE = $(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
