@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +13,24 @@ from .sweep.command import add_commands, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
+    """Run one command; a user's mistake, or a full disk, is one line and exit status 2.
+
+    Status 130 and 141 are a shell's for a command that was interrupted, or lost its reader.
+    """
     for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
         if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
             stream.reconfigure(errors="replace")
     options = _parser().parse_args(_pairs_joined(sys.argv[1:] if arguments is None else arguments))
     try:
-        return options.run(options) or 0
+        status = options.run(options) or 0
+        sys.stdout.flush()  # here, where a full disk or a reader that is gone can be told
+        return status
     except UserError as error:
         print(f"homework: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read this, as `head` does, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE  # as a shell says it: not all was done
     except OSError as error:  # no space left, no permission, a folder where a file should be
         if error.strerror is None:
             raise

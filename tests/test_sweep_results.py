@@ -1,11 +1,13 @@
 """The records of a sweep side by side, and the command line of sweeps."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
-from press_fixtures import executed, source_notebook, value, write
+from press_fixtures import BIN, executed, source_notebook, value, write
 
 from helpers import cli
 from helpers.press.errors import UserError
@@ -158,6 +160,15 @@ def test_rows_come_by_the_parameters_that_vary_then_by_seed(
     assert cli.main(["results", str(path), "--format", "csv", *by]) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.removesuffix(",1.0") for line in lines] == rows
+
+
+def test_a_reader_that_goes_away_is_no_success(layered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [BIN / "homework", "sweep", layered, "--dry-run"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.fixture
