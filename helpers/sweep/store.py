@@ -6,7 +6,6 @@ it can be told whether it is done, and if it would be repeated, why.
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import os
@@ -143,21 +142,21 @@ class Store:
     @contextlib.contextmanager
     def lock(self):
         """One sweep at a time in this folder. Raises UserError if there is another."""
+        from filelock import FileLock, Timeout
+
         self.work.mkdir(parents=True, exist_ok=True)
-        with (self.work / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise UserError(
-                    f"another sweep (process {owner}) is at work in {self.work}: wait for it"
-                ) from None
-            except OSError as error:  # a network file system without locks, say
-                raise UserError(f"{file.name} can't be locked: {error.strerror}") from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        path = self.work / ".lock"
+        try:
+            held = FileLock(path, timeout=0).acquire()
+        except Timeout:
+            owner = path.read_text(errors="replace").strip() or "unknown"
+            raise UserError(
+                f"another sweep (process {owner}) is at work in {self.work}: wait for it"
+            ) from None
+        except OSError as error:  # a network file system without locks, say
+            raise UserError(f"{path} can't be locked: {error.strerror}") from None
+        with held:
+            path.write_text(str(os.getpid()))
             yield
 
     def save(
