@@ -1,6 +1,7 @@
 """What a computation costs: operations and live memory, counted exactly, and time, measured."""
 
 import math
+import statistics
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -85,8 +86,7 @@ def seconds(function: Callable, *arguments, repeats: int = 5, at_least: float = 
 def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """The p in cost ∝ sizeᵖ: slope of the least-squares line through the logarithms."""
     x, y = ([math.log(value) for value in values] for values in (sizes, costs))
-    mean = sum(x) / len(x)
-    return sum((a - mean) * b for a, b in zip(x, y, strict=True)) / sum((a - mean) ** 2 for a in x)
+    return statistics.linear_regression(x, y).slope
 
 
 def crossover(sizes: Sequence[float], cheap: Sequence[float], dear: Sequence[float]) -> float:
