@@ -8,10 +8,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
 from .press.notebook import ROOT, digest
+from .sweep.results import frame
 from .sweep.store import load
+
+__all__ = ["alike", "frame", "provenance", "recorded"]
 
 RESULTS = ROOT / "data" / "results"
 
@@ -43,27 +44,6 @@ def alike(runs: list[dict], *varied: str) -> list[dict]:
         return []
     (common, _), *_ = Counter(map(rest, runs)).most_common(1)
     return [run for run in runs if rest(run) == common]
-
-
-def columns(runs: list[dict]) -> dict[str, str]:
-    """The column of each metric: its name without the topic, where nothing else has that name."""
-    short = {name: name.split("/", 1)[-1] for run in runs for name in run["metrics"]}
-    taken = Counter(short.values())
-    taken.update({"seconds", *(name for run in runs for name in run["parameters"])})
-    return {name: slug if taken[slug] == 1 else name for name, slug in short.items()}
-
-
-def frame(runs: list[dict], dtype: type | None = None) -> pd.DataFrame:
-    """A row for each run: its parameters, its metrics (see ``columns``) and its seconds.
-
-    ``dtype=object`` leaves each value as it was recorded: without it, None becomes NaN, and a
-    whole number beside it a float.
-    """
-    names, rows = columns(runs), []
-    for run in runs:
-        metrics = {names[name]: value for name, value in run["metrics"].items()}
-        rows.append(run["parameters"] | metrics | {"seconds": run["seconds"]})
-    return pd.DataFrame(rows, dtype=dtype)
 
 
 def provenance(runs: list[dict], *modules: str, root: Path = ROOT) -> str:

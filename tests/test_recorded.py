@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from press_fixtures import source_notebook
 
 from helpers.press.errors import UserError
-from helpers.press.notebook import digest
+from helpers.press.notebook import ROOT, digest, helper_modules
 from helpers.recorded import alike, frame, provenance, recorded
 
 
@@ -46,6 +47,12 @@ def test_alike_is_the_largest_set_that_differs_in_nothing_else():
     assert alike([*short, *long], "n", "epochs") == [*short, *long]
     assert alike([short[0], long[0]], "n") == [short[0]]
     assert alike([], "n") == []
+
+
+def test_the_sweep_does_without_what_notebooks_read_it_with():
+    swept = helper_modules(source_notebook("import helpers.sweep.results, helpers.sweep.command"))
+    assert ROOT / "helpers" / "recorded.py" not in swept
+    assert ROOT / "helpers" / "sweep" / "store.py" in swept
 
 
 def test_the_frame_has_parameters_and_metrics():

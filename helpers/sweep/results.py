@@ -4,17 +4,17 @@ import difflib
 import math
 import reprlib
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from ..press.errors import UserError
-from ..recorded import columns, frame
 from .store import load
 
 
 def runs(folder: Path) -> pd.DataFrame:
-    """All records: parameters and metrics (see ``recorded.columns``) as columns, a row a run.
+    """All records: parameters and metrics (see ``columns``) as columns, a row a run.
 
     Raises UserError if there is no record.
     """
@@ -26,6 +26,27 @@ def runs(folder: Path) -> pd.DataFrame:
     table = frame(records, dtype=object)
     table.attrs["metrics"] = columns(records)
     return table
+
+
+def columns(runs: list[dict]) -> dict[str, str]:
+    """The column of each metric: its name without the topic, where nothing else has that name."""
+    short = {name: name.split("/", 1)[-1] for run in runs for name in run["metrics"]}
+    taken = Counter(short.values())
+    taken.update({"seconds", *(name for run in runs for name in run["parameters"])})
+    return {name: slug if taken[slug] == 1 else name for name, slug in short.items()}
+
+
+def frame(runs: list[dict], dtype: type | None = None) -> pd.DataFrame:
+    """A row for each run: its parameters, its metrics (see ``columns``) and its seconds.
+
+    ``dtype=object`` leaves each value as it was recorded: without it, None becomes NaN, and a
+    whole number beside it a float.
+    """
+    names, rows = columns(runs), []
+    for run in runs:
+        metrics = {names[name]: value for name, value in run["metrics"].items()}
+        rows.append(run["parameters"] | metrics | {"seconds": run["seconds"]})
+    return pd.DataFrame(rows, dtype=dtype)
 
 
 def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
