@@ -42,18 +42,16 @@ def execute(
     profile: str = "quick",
     given: dict[str, str | Value] | None = None,
     timeout: int | None = 600,
-    may_change: tuple[str, ...] = (),
 ) -> bool:
     """Run ``source`` into ``target``; return whether a kernel was needed.
 
     Where only prose has changed since ``target`` was made, the new prose is put around the
     outputs that are there. ``timeout`` bounds the notebook, in seconds.
-    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``. It fails,
-    too, if its ``dependencies`` change while it runs, but for those whose names begin with one of
-    ``may_change``.
+    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
 
     Whoever wants the same target at the same time waits. The target's date is the beginning of
-    the run, so that Make sees a change to the notebook's prose while it ran.
+    the run, so that Make sees a change to the notebook or its helpers while it ran; and such a
+    run is not taken for one of either version, even where the change is taken back.
 
     Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
     no run of ours made.
@@ -69,8 +67,9 @@ def execute(
         ran = not _reuse(notebook, target, key)
         if ran:
             target.unlink(missing_ok=True)
-            executed = _run(notebook, source, target, values, timeout, parts, may_change)
-            executed.metadata[MARK] = {"identity": key, "profile": profile}
+            executed = _run(notebook, source, target, values, timeout)
+            known = "" if _changed(source, parts) else key
+            executed.metadata[MARK] = {"identity": known, "profile": profile}
             write_notebook(executed, target)
         _write_dependencies(notebook, target)
         os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
@@ -125,15 +124,12 @@ def _run(
     target: Path,
     values: dict[str, Value],
     timeout: int | None,
-    parts: dict[str, str],
-    may_change: tuple[str, ...],
 ) -> NotebookNode:
-    """The executed notebook. Raises UserError if it failed, or ``parts`` are not as before."""
+    """The executed notebook. Raises UserError if it failed."""
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     running = target.with_suffix(".running.ipynb")
-    problem = _attempt(notebook, running, source.parent, values, timeout)
-    if problem := problem or _changed(source, parts, may_change):
+    if problem := _attempt(notebook, running, source.parent, values, timeout):
         if running.exists():
             os.replace(running, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
@@ -142,16 +138,12 @@ def _run(
     return executed
 
 
-def _changed(source: Path, parts: dict[str, str], may_change: tuple[str, ...]) -> str:
-    """What is not as in ``parts`` any more, as a problem of the run, or nothing.
-
-    Its outputs may be those of the new code, and would be taken for those of the old.
-    """
+def _changed(source: Path, parts: dict[str, str]) -> bool:
+    """Whether what a run of ``source`` depends on is not as in ``parts`` any more."""
     try:
-        changed = differing(parts, dependencies(read_notebook(source)), may_change)
-    except UserError as error:  # moved away, or half written
-        return str(error)
-    return f"{', '.join(changed)} changed while it ran: run it again" if changed else ""
+        return bool(differing(parts, dependencies(read_notebook(source))))
+    except UserError:  # moved away, or half written
+        return True
 
 
 def _attempt(

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from ..press.errors import UserError
-from ..press.notebook import RESULTS, read_notebook
-from .store import MAKES_NO_NUMBERS, Job, Store, refuse_changes
+from ..press.notebook import read_notebook
+from .store import Job, Store, refuse_changes
 
 LONGEST_WAIT = 86_400  # seconds at a time: the system takes no more than 24 days
 ENDING_SECONDS = 10  # for a process to end once it has sent its result
@@ -123,14 +123,12 @@ def _child(
     from ..press.execute import execute
 
     started = time.monotonic()
-    settings = {"profile": job.profile, "given": job.values, "timeout": None}
-    settings["may_change"] = (*MAKES_NO_NUMBERS, RESULTS)  # the other runs' records among them
     try:
         target = store.notebook(job)
         target.unlink(missing_ok=True)
-        refuse_changes(notebook, parts)
-        execute(notebook, target, **settings)
-        refuse_changes(notebook, parts)  # before execute looked: the record names parts
+        refuse_changes(notebook, parts, "since the sweep began: start it again")
+        execute(notebook, target, profile=job.profile, given=job.values, timeout=None)
+        refuse_changes(notebook, parts, "while it ran: run it again")
         record = store.save(job, read_notebook(target), parts, time.monotonic() - started)
         sender.send((record, ""))
     except UserError as error:

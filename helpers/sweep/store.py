@@ -185,10 +185,10 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return differing(before, after, MAKES_NO_NUMBERS)
 
 
-def refuse_changes(notebook: Path, parts: dict[str, str]) -> None:
+def refuse_changes(notebook: Path, parts: dict[str, str], when: str) -> None:
     """Raises UserError if what a run depends on is not as in ``parts`` any more."""
     if changed := changes(parts, components(read_notebook(notebook))):
-        raise UserError(f"{', '.join(changed)} changed since the sweep began: start it again")
+        raise UserError(f"{', '.join(changed)} changed {when}")
 
 
 def make_record(
