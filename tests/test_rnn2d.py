@@ -256,8 +256,8 @@ def deeper(proofs, run):
     for name, values in run.items():
         task, key = name.split("-")
         metrics |= {f"rnn2d/{task}-{slug}-{key}": value for slug, value in values.items()}
-    kept = [{"parameters": {"depths": [2, 4, 6]}, "metrics": metrics}]
-    state, claims = proofs.state | {"kept": kept, "metrics": {}, "spelled": str}, {}
+    sweep = {"parameters": {"depths": [2, 4, 6]}, "metrics": metrics}
+    state, claims = proofs.state | {"sweep": sweep, "spelled": str}, {}
     for cell in proofs.cells[proofs.stop + 1 :]:
         if "def figures" in cell or "rnn2d/deeper-convnets" in cell:
             claims |= proofs.run(cell, state)
