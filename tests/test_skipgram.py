@@ -247,7 +247,7 @@ TRAINED = {"training-learns", "beside-gensim"}
 @pytest.fixture(scope="module")
 def proofs():
     before = torch.get_default_dtype()
-    without = ("plt.subplots", "gradient_milliseconds")
+    without = ("plt.subplots", "gradient_milliseconds", "costs.growth_exponent")
     yield Proofs("skipgram_sampling", skipgram, without=without, until="vocabulary, counts")
     torch.set_default_dtype(before)
 
