@@ -54,7 +54,7 @@ def test_loss_is_the_sum_over_pairs(window):
     assert not torch.isclose(model.loss(tokens, negatives), broken, rtol=0.01)
 
 
-def step_by_autograd(model, tokens, negatives, rate, damped=True):
+def step_by_autograd(model, tokens, negatives, rate, damped=True, threads=1):
     centre, outside = model.centre.clone(), model.outside.clone()
     model.centre.requires_grad_(), model.outside.requires_grad_()
     gradients = torch.autograd.grad(model.loss(tokens, negatives), (model.centre, model.outside))
@@ -65,18 +65,19 @@ def step_by_autograd(model, tokens, negatives, rate, damped=True):
         weights[0, c] += weight
         weights[1, o] += weight
     # A block also scores the words around it that a centre does not reach, with weight zero.
-    quotient = 1 + weights * rate / 4 if damped else torch.ones(2, 20)
+    quotient = 1 + threads * weights * rate / 4 if damped else torch.ones(2, 20)
     return [
         vectors - rate * gradient / n[:, None]
         for vectors, gradient, n in zip((centre, outside), gradients, quotient, strict=True)
     ]
 
 
-def test_step_is_the_damped_gradient():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_step_is_the_damped_gradient(threads):
     model, tokens, negatives = small()
-    expected = step_by_autograd(model, tokens, negatives, 0.1)
+    expected = step_by_autograd(model, tokens, negatives, 0.1, threads=threads)
     plain = step_by_autograd(model, tokens, negatives, 0.1, damped=False)
-    model.step(tokens, negatives, 0.1)
+    model.step(tokens, negatives, 0.1, threads=threads)
     for found, right, wrong in zip((model.centre, model.outside), expected, plain, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(found, wrong, atol=0.01)
@@ -116,6 +117,50 @@ def test_subsampling_and_noise():
     expected = np.sqrt(1e-2 / share) + 1e-2 / share
     np.testing.assert_allclose(model.keep, expected, rtol=1e-6)
     np.testing.assert_allclose(model.noise, COUNTS**0.75)
+
+
+def steps_of(model, tokens, **settings):
+    """(words, negatives, rate, threads) of each step of a training, of which none is taken."""
+    given = []
+    model.step = lambda *how, threads: given.append((*how, threads))
+    model.train(tokens, **settings)
+    return given
+
+
+def test_the_rate_falls_evenly_to_zero():
+    model = SkipGram(counts=COUNTS, block=8, window=2, subsample=9.0)  # keeps every word
+    given = steps_of(model, np.zeros(84, int), epochs=3, rate=0.6, blocks=2, threads=1)
+    rates = [rate for _, _, rate, _ in given]
+    np.testing.assert_allclose(rates, 0.6 * (1 - np.arange(15) / 15), rtol=1e-6)
+
+
+def test_each_thread_walks_a_stretch_of_its_own_once():
+    tokens = np.random.default_rng(0).permutation(84)  # no word twice
+    model = SkipGram(counts=np.ones(84), block=4, window=2, subsample=99.0)
+    given = steps_of(model, tokens, epochs=1, blocks=2, threads=2)
+    stretches = [tokens[2:34].tolist(), tokens[44:76].tolist()]  # 42 words each, 32 in steps
+    centres = [words[2:-2].tolist() for words, *_ in given]
+    assert sorted(centres) == sorted(s[i : i + 8] for s in stretches for i in range(0, 32, 8))
+    assert {threads for *_, threads in given} == {2}
+
+
+def test_frequent_words_are_skipped_as_often_as_promised():
+    tokens = np.random.default_rng(0).choice(2, p=[0.9, 0.1], size=40_000)
+    model = SkipGram(counts=np.bincount(tokens), block=8, window=1, subsample=0.1)
+    given = steps_of(model, tokens, epochs=1, blocks=1, threads=1)
+    kept = torch.cat([words[1:-1] for words, *_ in given]).bincount()
+    share = kept[0] / (tokens == 0).sum()
+    assert share == pytest.approx((0.1 / 0.9) ** 0.5 + 0.1 / 0.9, rel=0.02)
+    assert kept[1] == pytest.approx((tokens == 1).sum(), rel=0.01)
+
+
+def test_negatives_are_drawn_by_their_counts_and_anew_for_each_thread_and_epoch():
+    model = SkipGram(counts=[16, 1, 81], block=50, window=1, subsample=99.0)
+    given = steps_of(model, np.zeros(20_004, int), epochs=2, blocks=1, threads=2)
+    drawn = torch.cat([negatives.flatten() for _, negatives, *_ in given])
+    shares = drawn.bincount() / len(drawn)
+    np.testing.assert_allclose(shares, np.array([8, 1, 27]) / 36, atol=0.01)  # count^0.75
+    assert len({tuple(negatives.flatten().tolist()) for _, negatives, *_ in given}) == len(given)
 
 
 def topics(length=15_000, seed=0):
@@ -228,3 +273,9 @@ def test_answers():
     assert frame["answer"].tolist()[:2] == ["queen", "queen"]
     assert frame["answer"][2] not in {"king", "man", "fish"}  # never a word of the question
     assert len(vectors.answers(questions, among=3)) == 0
+
+
+def test_many_questions_are_answered_as_a_few():
+    vectors = WordVectors(WORDS, VECTORS)
+    few = [("family", "man", "king", "woman", "queen"), ("family", "king", "man", "queen", "woman")]
+    assert vectors.answers(few * 600)["answer"].tolist() == ["queen", "woman"] * 600
