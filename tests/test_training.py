@@ -195,6 +195,7 @@ def test_what_a_step_looks_at_may_change_from_epoch_to_epoch():
 def test_one_seed_fixes_every_bit(dtype):
     def run(seed):
         model = tiny_model(seed, kept=30, dtype=dtype)
+        torch.seed()  # what was drawn before does not count
         recipe = Recipe(epochs=2, batch=16)
         data = bright_or_dark()
         history = training.train(model, data, data, recipe=recipe, seed=seed)
@@ -206,6 +207,57 @@ def test_one_seed_fixes_every_bit(dtype):
     assert torch.equal(weights, same)
     assert facts != other_facts
     assert not torch.equal(weights, other)
+
+
+@pytest.mark.parametrize("rule", ["muon", "adamw"])
+def test_all_rates_follow_the_schedule_over_the_whole_training(monkeypatch, rule):
+    found, step = [], training.train_step
+
+    def watched(model, batch, optimizers, smoothing):
+        found.append([group["lr"] for o in optimizers for group in o.param_groups])
+        return step(model, batch, optimizers, smoothing)
+
+    monkeypatch.setattr(training, "train_step", watched)
+    data, recipe = bright_or_dark(), Recipe(epochs=2, batch=16, rule=rule, warmup=0.25)
+    training.train(tiny_model(), data, data, recipe=recipe, seed=0)
+    peaks = torch.tensor([2e-3, 2e-3, 0.01][: len(found[0])], dtype=torch.float64)
+    shares = [training.rate_factor((i + 0.5) / 8, 0.25) for i in range(8)]
+    expected = torch.outer(torch.tensor(shares, dtype=torch.float64), peaks)
+    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected)
+    assert len(found[0]) == (3 if rule == "muon" else 2)
+
+
+def test_an_epoch_tells_the_mean_loss_and_the_seconds_of_its_training_alone(monkeypatch):
+    clock = [0.0]
+
+    def taking(seconds, work):
+        def timed(*arguments):
+            clock[0] += seconds
+            return work(*arguments)
+
+        return timed
+
+    monkeypatch.setattr(training, "_now", lambda data: clock[0])
+    monkeypatch.setattr(training, "train_step", taking(1.0, training.train_step))
+    monkeypatch.setattr(training, "validate", taking(100.0, training.validate))
+    data = ImageSet(bright_or_dark().images, torch.zeros(64, dtype=torch.int64))
+    recipe = Recipe(epochs=2, batch=16, rate=0.0, smoothing=0.2)
+    right = math.log(1 + math.exp(-1))
+    for epoch in training.train(Constant(), data, data, recipe=recipe, seed=0):
+        assert epoch.loss == pytest.approx(right + 0.1)  # of smoothing
+        assert epoch.validation_loss == pytest.approx(right)
+        assert epoch.seconds == 4.0
+
+
+def test_a_step_goes_down_the_gradient_of_its_own_batch():
+    model, data = Constant(), ImageSet(bright_or_dark().images, torch.ones(64, dtype=int))
+    other = ImageSet(data.images, torch.zeros(64, dtype=torch.int64))
+    for batch in (other, data):
+        before = model.scores.detach().clone()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        training.train_step(model, batch, [optimizer], smoothing=0.0)
+        step = 0.5 * (before.softmax(0) - torch.eye(2)[batch.labels[0]])
+        torch.testing.assert_close(model.scores, before - step)
 
 
 def test_the_weights_of_the_best_epoch_are_kept(monkeypatch):
