@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import vit
@@ -58,6 +58,15 @@ def test_a_block_is_pytorchs_pre_norm_encoder_layer(heads):
     torch.testing.assert_close(ours(x), theirs(x))
     (mine,), (other,) = (torch.autograd.grad(f(x).square().sum(), x) for f in (ours, theirs))
     torch.testing.assert_close(mine, other)
+
+
+def test_the_model_is_pytorchs_encoder_and_a_classifier_of_the_mean():
+    model, images = small(layers=2, heads=3)
+    x = model.embed(model.patches(images)) + model.positions
+    for block in model.blocks:
+        x = reference_block(block, 24, 3)(x)
+    mean = layer_norm(x, (24,), model.norm.weight).mean(1)
+    torch.testing.assert_close(model(images), mean @ model.classify.weight.T + model.classify.bias)
 
 
 def test_a_block_begins_by_adding_nothing():
@@ -131,11 +140,13 @@ def test_attention_weights_are_those_that_the_model_uses():
         looks = vit.attention_weights(model, images)
         assert looks.shape == (2, 5, 3, 49, 49)
         torch.testing.assert_close(looks.sum(-1), torch.ones(2, 5, 3, 49))
-        block, x = model.blocks[0], model.tokens(images)
-        values = block.norm1(x) @ block.attention.qkv.weight[48:].T  # (5, 49, 24)
-        values = values.unflatten(-1, (3, 8)).transpose(1, 2)  # (5, 3, 49, 8)
-        mixed = block.attention.out((looks[0] @ values).transpose(1, 2).flatten(2))
-        torch.testing.assert_close(mixed, block.attention(block.norm1(x)))
+        x = model.tokens(images)
+        for block, weights in zip(model.blocks, looks, strict=True):
+            values = block.norm1(x) @ block.attention.qkv.weight[48:].T  # (5, 49, 24)
+            values = values.unflatten(-1, (3, 8)).transpose(1, 2)  # (5, 3, 49, 8)
+            mixed = block.attention.out((weights @ values).transpose(1, 2).flatten(2))
+            torch.testing.assert_close(mixed, block.attention(block.norm1(x)))
+            x = block(x)
 
 
 def test_bfloat16_computes_with_weights_kept_in_float32():
