@@ -110,11 +110,21 @@ def test_a_wide_window_is_softmax_attention():
 
 
 def test_large_scores_stay_finite():
-    q, k, v = (100 * x.detach().float() for x in random_qkv(33, 4))
-    assert windowed_attention(q, k, v, width=5, block=8).isfinite().all()
+    """However low the scores inside are, those outside the window have no say."""
+    q, k, v = (1000 * x.detach() for x in random_qkv(33, 4))
+    expected = softmax_attention(q, k, v, mask=band_mask(33, 5))
+    torch.testing.assert_close(windowed_attention(q, k, v, width=5, block=8), expected)
+    single = [x.float() for x in (q, k, v)]
+    assert windowed_attention(*single, width=5, block=8).isfinite().all()
 
 
 # ---------------------------------------------------------------- linear
+
+
+def test_the_feature_map_is_linear_above_zero_and_exponential_below():
+    x = torch.linspace(-4, 4, 17, dtype=torch.float64)
+    expected = torch.cat([x[:8].exp(), 1 + x[8:]])
+    torch.testing.assert_close(elu_plus_one(x), expected)
 
 
 @quickly
@@ -188,6 +198,8 @@ def test_low_rank_attention_is_softmax_attention_over_the_means_of_segments():
     means = [x.unflatten(-2, (3, 4)).mean(-2) for x in (k, v)]  # (2, 3, 4)
     low = low_rank_attention(q, k, v, pooling_matrix(12, 3, dtype=torch.float64))
     torch.testing.assert_close(low, F.scaled_dot_product_attention(q, *means))
+    q, k, v = (x.float() for x in (q, k, v))  # the dtype of the matrix by default
+    torch.testing.assert_close(low_rank_attention(q, k, v, pooling_matrix(12, 3)), low.float())
 
 
 # ---------------------------------------------------------------- what all have in common

@@ -44,6 +44,8 @@ def test_random_vectors_lie_on_the_unit_sphere_in_all_directions():
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(4000, 4, dtype=torch.float64))
     second_moment = torch.einsum("nvi,nvj->ij", vectors, vectors) / 16000
     assert (second_moment - torch.eye(8) / 8).abs().max() < 0.01
+    assert torch.equal(vectors, copying.random_vectors(4000, 8, seed=3))
+    assert not torch.allclose(vectors, copying.random_vectors(4000, 8, seed=4))
 
 
 @few
@@ -75,6 +77,20 @@ def test_whatever_the_scores_the_error_is_below_the_bound(seed, size, source):
     values = torch.randn(5, 3, generator=generator, dtype=torch.float64)
     error = (scores.softmax(-1) @ values - values[source]).norm()
     assert error <= copying.copy_bound(scores, values, source) + 1e-12
+
+
+@few
+@given(seed=seeds, size=st.floats(0, 8), source=st.integers(0, 4))
+def test_the_bound_overshoots_by_the_normaliser_where_errors_add_up(seed, size, source):
+    """Values on one side of the source: y is off by Σ e^{−gap} distance / Σ e^{−gap}."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = size * torch.randn(5, generator=generator, dtype=torch.float64)
+    away = torch.rand(5, 1, generator=generator, dtype=torch.float64)
+    values = torch.where(torch.arange(5)[:, None] == source, 0, away) * torch.tensor([0.6, -0.8])
+    weights = scores.softmax(-1)
+    error = (weights @ values - values[source]).norm()
+    bound = copying.copy_bound(scores, values, source)
+    torch.testing.assert_close(bound, error / weights[source], rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("sources", list(itertools.product(range(3), repeat=3)))

@@ -145,6 +145,15 @@ def test_sigmoid_saturates_where_rounding_says(dtype, bits, overflow):
     assert inward[1] > 0
 
 
+@given(networks, small)
+@unhurried
+def test_the_readout_is_the_sigmoid_with_weight_and_bias(rnn, h):
+    expected = 1 / (1 + math.exp(-(rnn.w_y * h + rnn.b_y)))
+    assert rnn.readout(h).item() == pytest.approx(expected, rel=1e-5)
+    double = rnn.readout(torch.tensor(h, dtype=torch.float64)).item()
+    assert double == pytest.approx(expected, rel=1e-12)
+
+
 @given(integers.filter(bool))
 @unhurried
 def test_integers_saturate_exactly(h):
