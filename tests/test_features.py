@@ -1,11 +1,15 @@
 """The cache of frozen features: right numbers, and no wrong ones kept."""
 
+import itertools
 import shutil
+import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +87,15 @@ def test_batches_hold_all_once_within_the_budget(lengths, budget, shuffled, seed
     assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= budget
+
+
+def test_batches_come_longest_first_or_in_random_order():
+    lengths = torch.randint(10, 257, (500,), generator=torch.Generator().manual_seed(0))
+    for generator in (None, torch.Generator().manual_seed(0)):
+        batches = plan_batches(lengths, tokens=1024, generator=generator)
+        longest = [int(lengths[batch].max()) for batch in batches]
+        falling = sum(a >= b for a, b in itertools.pairwise(longest)) / (len(longest) - 1)
+        assert falling == 1 if generator is None else 0.3 < falling < 0.7
 
 
 def test_similar_lengths_share_a_batch():
@@ -182,6 +195,40 @@ def test_a_damaged_cache_is_made_again(encoder, tokens, tmp_path, quiet, damage)
     assert np.array_equal(again.array, expected)
 
 
+def test_the_checksum_is_of_all_rows():
+    array = np.zeros((70_000, 2), np.float16)
+    found = {features._checksum(array)}
+    for row in (0, 65_535, 65_536, 69_999):
+        array[row, 1] = 1
+        found.add(features._checksum(array))
+    assert len(found) == 5
+
+
+def test_who_wants_the_same_features_waits_for_them(encoder, tokens, tmp_path, quiet, monkeypatch):
+    fill, filled, asked = features._fill, [], threading.Semaphore(0)
+
+    class Watched(FileLock):
+        def acquire(self, *arguments, **options):
+            asked.release()
+            return super().acquire(*arguments, **options)
+
+    def slowly(array, model, tokens, rows, **how):
+        if not filled:
+            assert asked.acquire(timeout=60)  # for itself
+            assert asked.acquire(timeout=60)  # and for the other, who comes in the middle
+        filled.append(rows)
+        fill(array, model, tokens, rows, **how)
+
+    monkeypatch.setattr(features, "FileLock", Watched)
+    monkeypatch.setattr(features, "_fill", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        how = {"folder": tmp_path, "budget": 8, "say": quiet[1]}
+        runs = [pool.submit(frozen_features, encoder.model, tokens, **how) for _ in range(2)]
+        first, second = (run.result() for run in runs)
+    assert sorted(row for rows in filled for row in rows.tolist()) == [*range(len(TEXTS))]
+    assert np.array_equal(first.array, second.array)
+
+
 def stopping_at(batch, fill, filled):
     """``fill``, but interrupted when it comes to a batch, counted from 1."""
 
@@ -209,6 +256,20 @@ def test_an_interrupted_computation_goes_on(encoder, tokens, tmp_path, quiet, mo
     whole = frozen_features(encoder.model, tokens, folder=tmp_path / "other", budget=8, say=say)
     assert np.array_equal(found.array, whole.array)
     assert list(tmp_path.glob("*.part")) == list(tmp_path.glob("*.progress")) == []
+
+
+def test_other_batches_do_not_go_on_where_these_stopped(
+    encoder, tokens, tmp_path, quiet, monkeypatch
+):
+    fill, how = features._fill, {"folder": tmp_path, "say": quiet[1]}
+    monkeypatch.setattr(features, "CHECKPOINT_TOKENS", 1)
+    monkeypatch.setattr(features, "_fill", stopping_at(3, fill, []))
+    with pytest.raises(KeyboardInterrupt):
+        frozen_features(encoder.model, tokens, budget=8, **how)
+    monkeypatch.setattr(features, "_fill", fill)
+    found = frozen_features(encoder.model, tokens, budget=60, **how)
+    whole = frozen_features(encoder.model, tokens, budget=60, **how | {"folder": tmp_path / "b"})
+    assert np.array_equal(found.array, whole.array)
 
 
 def test_a_note_does_not_outlive_the_file_it_tells_of(
@@ -250,20 +311,26 @@ def test_the_key_depends_on_all_that_matters(encoder, tokens):
         features.cache_key(encoder.model, tokens, bf16=True),
         features.cache_key(encoder.model, other, bf16=False),
     }
+    for rows in ([[101, 5], [102]], [[101], [5, 102]]):  # the same tokens, parted otherwise
+        keys.add(features.cache_key(encoder.model, TokenRows.of(rows), bf16=False))
     weight = encoder.model.pooler.dense.bias
     with torch.no_grad():
         weight[0] += 1
         keys.add(features.cache_key(encoder.model, tokens, bf16=False))
         weight[0] -= 1
-    assert len(keys) == 4
+    assert len(keys) == 6
 
 
 def test_a_full_disk_is_seen_before_the_work(encoder, tokens, tmp_path, monkeypatch, quiet):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    with pytest.raises(OSError, match=r"0\.0 GB free, the features take"):
-        frozen_features(encoder.model, tokens, folder=tmp_path, say=quiet[1])
-    assert list(tmp_path.glob("*.[np]*")) == []
+    needed = 2 * 384 * int(tokens.lengths.sum()) + features.SPARE_BYTES
+    for free, told in ((1, "0.0"), (needed - 1, "1.1")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage(2**40, 9, free))
+        with pytest.raises(OSError, match=rf"{told} GB free, the features take"):
+            frozen_features(encoder.model, tokens, folder=tmp_path, say=quiet[1])
+        assert list(tmp_path.glob("*.[np]*")) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 9, needed))
+    assert len(frozen_features(encoder.model, tokens, folder=tmp_path, say=quiet[1]).array)
 
 
 def test_an_encoder_in_training_mode_is_refused(encoder, tokens, tmp_path):
