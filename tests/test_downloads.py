@@ -1,6 +1,7 @@
 """Downloads against a server of our own that misbehaves on purpose."""
 
 import hashlib
+import http.client
 import http.server
 import os
 import subprocess
@@ -28,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.content = CONTENT
         self.status = 200
         self.resumes = True  # honours Range
+        self.odd = ""  # to a Range, "refuses" with 416, or sends "all" as if it were a part
         self.stops_after = []  # bytes of each of the next bodies
         self.says_length = True
         self.delay = 0.0  # seconds before a body
@@ -41,10 +43,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.ranges.append(wanted)
         if server.status != 200:
             return self.send_error(server.status)
-        start = int(wanted[len("bytes=") : -1]) if wanted and server.resumes else 0
+        if wanted and server.odd == "refuses":
+            return self.send_error(416)
+        resumes = wanted and server.resumes
+        start = int(wanted[len("bytes=") : -1]) if resumes and not server.odd else 0
         body = server.content[start:]
-        self.send_response(206 if start else 200)
-        if start:
+        self.send_response(206 if resumes else 200)
+        if resumes:
             total = len(server.content)
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         if server.says_length:
@@ -107,6 +112,38 @@ def test_a_server_that_cannot_resume_sends_all(server, folder):
     server.resumes = False
     put(folder, CONTENT[:100_000], "set/.file.bin.part")
     assert fetch(remote(server.url)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("odd", "asked"), [("refuses", ["bytes=100000-", None]), ("all", ["bytes=100000-"])]
+)
+def test_a_part_is_begun_anew_where_the_server_sends_no_rest(server, folder, odd, asked):
+    server.odd = odd
+    put(folder, CONTENT[:100_000], "set/.file.bin.part")
+    assert fetch(remote(server.url)).read_bytes() == CONTENT
+    assert server.ranges == asked
+
+
+def test_a_connection_that_breaks_off_is_resumed(server, monkeypatch):
+    read, calls = http.client.HTTPResponse.read, []
+
+    def breaking(response, *size):
+        calls.append(size)
+        if len(calls) == 3:
+            raise TimeoutError("timed out")
+        return read(response, *size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", breaking)
+    assert fetch(remote(server.url)).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=131072-"]
+
+
+def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(server, folder, monkeypatch):
+    sync, replace, done = os.fsync, os.replace, []
+    monkeypatch.setattr(os, "fsync", lambda fd: done.append(os.fstat(fd).st_size) or sync(fd))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("named") or replace(*paths))
+    fetch(remote(server.url))
+    assert done == [len(CONTENT), "named"]
 
 
 def test_a_broken_part_is_not_resumed_twice(server, folder):
