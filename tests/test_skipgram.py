@@ -203,6 +203,16 @@ def test_rejection_samples_follow_the_softmax():
     assert (shares - 1 / 8).abs().max() > 0.05  # and not the proposal
 
 
+def test_rejection_counts_the_tries_up_to_the_last_word_kept():
+    v, U, bound = torch.zeros(3), torch.zeros(8, 3), math.log(4)  # keeps one word in four
+    tries = [
+        skipgram.rejection_samples(v, U, bound, 1, torch.Generator().manual_seed(seed))[1]
+        for seed in range(400)
+    ]
+    assert min(tries) == 1
+    assert sum(tries) / 400 == pytest.approx(4, abs=0.7)  # four standard deviations
+
+
 def test_rejection_needs_a_bound():
     v, U = model(8, 3)
     low = (U @ v).max().item() - 0.1
