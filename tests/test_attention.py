@@ -151,14 +151,6 @@ def test_causal_linear_attention_is_a_recurrence():
     torch.testing.assert_close(causal_linear_attention(q, k, v, block=7), torch.stack(rows))
 
 
-@quickly
-@given(T=lengths, d=widths, seed=seeds)
-def test_without_a_softmax_the_brackets_do_not_matter(T, d, seed):
-    generator = torch.Generator().manual_seed(seed)
-    q, k, v = torch.randint(-99, 100, (3, T, d), generator=generator)
-    assert torch.equal((q @ k.T) @ v, q @ (k.T @ v))
-
-
 def test_random_features_have_the_exponential_as_their_mean():
     m = 200_001
     grid = (torch.arange(m, dtype=torch.float64) + 0.5) / m
