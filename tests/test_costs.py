@@ -40,12 +40,21 @@ def test_memory_is_the_most_alive_at_once(function, peak, largest, device):
     assert counter.live == 0
 
 
-def test_time_is_the_least_of_several_runs():
-    runs = []
-    assert seconds(runs.append, 1, repeats=4, at_least=0) >= 0
-    assert len(runs) == 1 + 4
-    work = torch.zeros(100, 100)
-    assert 0 < seconds(torch.linalg.inv_ex, work, repeats=1, at_least=0.002) < 1
+@pytest.mark.parametrize(
+    ("repeats", "at_least", "counted"), [(3, 0.0, 3), (1, 0.0, 1), (1, 7.5, 3), (2, 8.5, 4)]
+)
+def test_time_is_the_least_of_several_runs(monkeypatch, repeats, at_least, counted):
+    """The runs take 9 seconds, which are not counted, then 5, 2, 1, ½ and 6."""
+    clock, durations = [0.0], iter([9.0, 5.0, 2.0, 1.0, 0.5, 6.0])
+
+    def work(tensor):
+        clock[0] += next(durations)
+        assert not (tensor * 2).requires_grad
+
+    monkeypatch.setattr("helpers.costs.time.thread_time", lambda: clock[0])
+    found = seconds(work, torch.ones(1, requires_grad=True), repeats=repeats, at_least=at_least)
+    assert found == min([5.0, 2.0, 1.0, 0.5][:counted])
+    assert len(list(durations)) == 5 - counted
 
 
 @given(power=st.floats(-3, 3), factor=st.floats(1e-3, 1e3))
