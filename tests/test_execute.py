@@ -148,26 +148,6 @@ def test_a_kernel_that_dies_is_reported(tmp_path):
         execute(source, tmp_path / "out.ipynb")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "not JSON"),
-        ("{}", "format 4"),
-        ("[]", "format 4"),
-        ('{"nbformat": 3, "worksheets": []}', "format 4"),
-        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}]}', "not a valid"),
-    ],
-)
-def test_what_is_no_notebook_is_refused_in_one_line(tmp_path, content, message):
-    path = tmp_path / "x.ipynb"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=message) as caught:
-        read_notebook(path)
-    assert len(str(caught.value).splitlines()) == 1
-    with pytest.raises(UserError, match="no such notebook"):
-        read_notebook(tmp_path / "absent.ipynb")
-
-
 def test_identity_follows_code_and_helpers_but_not_prose(tmp_path):
     helpers = tmp_path / "helpers"
     helpers.mkdir()
