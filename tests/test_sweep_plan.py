@@ -239,6 +239,33 @@ def test_a_sweep_with_nothing_to_do_needs_no_turn(store, monkeypatch, tmp_path, 
     assert "another sweep" in capsys.readouterr().err
 
 
+def test_a_key_tells_all_values_apart_whatever_the_defaults_are():
+    other = read_parameters(source_notebook(parameters="profile = 'quick'\nn = 2"), PATH)
+    text = read_parameters(source_notebook(parameters="profile = 'quick'\ntext = ''"), PATH)
+    (one,), (two,) = jobs([{}], KNOWN, "quick", PATH), jobs([{}], other, "quick", PATH)
+    assert one.key.rpartition("_")[2] != two.key.rpartition("_")[2]  # n is 1, n is 2
+    (given,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    assert given.key.rpartition("_")[2] == two.key.rpartition("_")[2]
+    long = jobs([{"text": "x" * 99 + end} for end in "ab"], text, "quick", PATH)
+    assert len({job.key for job in long}) == 2
+    assert max(len(job.key) for job in long) < 100
+
+
+def test_a_record_is_there_whole_or_not_at_all(store, monkeypatch):
+    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    store.save(job, executed(value("t/v")), PARTS, 1.5)
+    before = store.record(job).read_bytes()
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)  # when all is written and has no name yet
+    with pytest.raises(KeyboardInterrupt):
+        store.save(job, executed(value("t/other")), PARTS, 2.5)
+    assert [path.name for path in store.records.iterdir()] == [store.record(job).name]
+    assert store.record(job).read_bytes() == before
+
+
 def test_another_profile_is_not_given_as_a_parameter():
     with pytest.raises(UserError, match="say --profile full"):
         jobs(grid(["profile=quick,full"]), KNOWN, "quick", PATH)
@@ -247,8 +274,10 @@ def test_another_profile_is_not_given_as_a_parameter():
 
 def test_a_record_holds_what_the_notebook_recorded(store):
     (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    store.save(job, executed(claim("t/c"), value("t/v")), PARTS, 1.5)
+    stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": "reviews", "seed": 0}})
+    store.save(job, executed(stamp, claim("t/c"), value("t/v")), PARTS, 1.5)
     (record,) = load(store.records)
+    assert record["stamp"] == {"data": "reviews", "seed": 0}
     assert record["parameters"] == {"profile": "quick", "n": 2}
     assert record["metrics"] == {"t/v": 1}
     assert record["claims"] == {"t/c": True}
