@@ -133,6 +133,24 @@ def test_a_failing_cell_is_shown_and_the_notebook_kept(tmp_path):
     assert str(kept) in message
     assert kept.exists()
     assert not target.exists()
+    assert execute(write(source_notebook("before = 1"), source), target)
+    assert not kept.exists()
+
+
+def test_a_run_takes_nothing_from_its_user_and_leaves_nothing(tmp_path, monkeypatch):
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text("mine = 1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    before = dict(os.environ)
+    shown = "print('mine' in globals(), *map(os.environ.get, {}))"
+    names = ("PYTHONHASHSEED", "SOURCE_DATE_EPOCH")
+    source = write(source_notebook("import os\n" + shown.format(names)), tmp_path / "a.ipynb")
+    execute(source, tmp_path / "out.ipynb")
+    assert output_of(tmp_path / "out.ipynb") == "False 0 315532800\n"
+    assert dict(os.environ) == before
 
 
 def test_a_notebook_that_takes_too_long_is_stopped(tmp_path):
