@@ -106,15 +106,16 @@ class Submission:
             if path.stem not in self.removed:
                 write(executed(), self.folder / "notebooks" / path.name)
             render(path, self.work / "notebooks" / f"{path.stem}.tex")
-        monkeypatch.setattr(press, "run_latex", lambda *_: self.set())
+        monkeypatch.setattr(press, "run_latex", lambda work, name, epoch: self.set(epoch))
         given = press.read_student(self.student, {})
         target = self.folder / "corpus.pdf"
-        press.typeset(
+        self.warnings = press.typeset(
             self.edition, self.work, target, student=given, profile="quick", limit=self.limit
         )
         return target
 
-    def set(self):
+    def set(self, epoch):
+        self.epoch = epoch
         (self.work / "corpus.log").write_text(self.log)
         (self.work / "corpus.aux").write_text(self.aux)
         if self.pdf_bytes is None:
@@ -318,6 +319,29 @@ def test_a_good_submission_passes(submission, monkeypatch, name):
     assert submission.hand_in(monkeypatch).exists()
     pages = json.loads((submission.folder / "corpus.pages.json").read_text())
     assert [question["first"] for question in pages["questions"]] == [2, 4]
+
+
+def test_what_is_missing_and_stops_nothing_is_told(submission, monkeypatch):
+    submission.student.unlink()
+    submission.two = None
+    submission.one.cells[0].outputs.append(shows({mime.STAMP: {"data": "digits (stand-in)"}}))
+    submission.hand_in(monkeypatch)
+    told = [
+        "two.ipynb was not executed",
+        "stand-ins for missing data were used in one",
+        "the cover has no name and no NetID",
+        "names no collaborators and no tools",
+    ]
+    for warning, beginning in zip(submission.warnings, told, strict=True):
+        assert beginning in warning
+    assert r"\standins{one}" in (submission.work / "corpus.settings.tex").read_text()
+
+
+def test_a_document_is_dated_by_its_newest_run(submission, monkeypatch):
+    for notebook, day in ((submission.one, 3), (submission.two, 2)):
+        notebook.metadata["papermill"] = {"end_time": f"1980-01-0{day}T00:00:00+00:00"}
+    submission.hand_in(monkeypatch)
+    assert submission.epoch == 315532800 + 2 * 86400
 
 
 def test_what_a_removed_notebook_left_is_not_set(submission, monkeypatch):
