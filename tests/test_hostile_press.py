@@ -233,6 +233,29 @@ def test_what_cannot_be_set_is_refused_with_its_cell(tmp_path, output, message):
     assert "\n" not in str(e.value)
 
 
+def test_pieces_of_a_stream_are_joined_and_two_streams_are_not(tmp_path):
+    pieces = [("stdout", " 50%"), ("stdout", "\r100%"), ("stderr", "warned"), ("stdout", "\rend")]
+    streams = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    latex = rendered(tmp_path, *streams)
+    assert re.findall(r"^(?: *\d+%|warned|end)$", latex, re.M) == ["100%", "warned", "end"]
+    assert latex.count(r"\begin{nboutput}") == 3
+
+
+def test_each_picture_has_its_file_and_none_of_an_earlier_run_stays(tmp_path):
+    def dot(grey):
+        file = io.BytesIO()
+        Image.new("L", (1, 1), grey).save(file, "png")
+        return file.getvalue()
+
+    outputs = [shows({"image/png": base64.b64encode(dot(grey)).decode()}) for grey in (10, 20)]
+    for shown in (outputs, outputs[:1]):
+        latex = rendered(tmp_path, *shown)
+        names = re.findall(r"\\nbfigure\{notebooks/(a\.figures/[\w.-]+)\}", latex)
+        found = [(tmp_path / "notebooks" / name).read_bytes() for name in names]
+        assert found == [dot(10), dot(20)][: len(shown)]
+        assert len(list((tmp_path / "notebooks" / "a.figures").iterdir())) == len(shown)
+
+
 def test_a_cell_is_named_by_its_place_in_the_notebook(tmp_path):
     notebook = executed(shows({"video/mp4": "AAAA"}))
     notebook.cells.insert(0, nbformat.v4.new_code_cell("", metadata={"tags": ["colab"]}))

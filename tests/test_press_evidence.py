@@ -10,6 +10,7 @@ from helpers.press.edition import read_edition
 from helpers.press.errors import UserError
 from helpers.press.evidence import check_answers, gather
 from helpers.press.notebook import ROOT
+from helpers.press.render import render
 
 
 def edition(tmp_path, body):
@@ -99,6 +100,14 @@ def test_a_claim_that_does_not_hold_stops_the_build(tmp_path):
     path = write(executed(claim("a/b", False, "found 3, not 4")), tmp_path / "a.ipynb")
     with pytest.raises(UserError, match=r"'a/b' does not hold in this run: found 3, not 4"):
         gather([path])
+
+
+def test_a_claim_that_fails_is_not_printed_as_one_that_holds(tmp_path):
+    outputs = [claim(f"a/{name}", holds) for name, holds in (("b", True), ("c", False))]
+    render(write(executed(*outputs), tmp_path / "a.ipynb"), tmp_path / "a.tex")
+    latex = (tmp_path / "a.tex").read_text(encoding="utf-8")
+    assert r"\nbclaim{a/b}{holds}" in latex
+    assert r"\nbclaim{a/c}{fails}" in latex
 
 
 def test_a_name_belongs_to_one_notebook(tmp_path):

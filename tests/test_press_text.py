@@ -110,6 +110,7 @@ def test_output_cannot_end_its_environment_and_is_cut_at_a_page():
     assert "\\input" not in block
     assert "1,000 more characters" in text_block("x" * (MAX_OUTPUT + 1000))
     assert text_block(" \n\x1b[0m") == ""
+    assert text_block("ab\tc").splitlines()[1] == "ab      c"  # as a terminal has it
 
 
 FRAME = """<table border="1" class="dataframe"><thead><tr><th></th><th>name</th><th>acc_%</th></tr>
