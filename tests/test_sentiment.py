@@ -147,6 +147,58 @@ def test_training_learns_and_keeps_the_best_epoch(name, bf16):
     assert accuracy > (0.7 if name == "first" else 0.85)
 
 
+class Scaled(nn.Module):
+    """Logits that are the inputs times the one parameter, which begins as 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, lengths):
+        return self.scale * x
+
+
+@pytest.mark.parametrize("size", [0.5, 100.0])
+def test_an_epoch_counts_each_review_once_and_steps_by_each_batch_alone(size):
+    model, labels = Scaled(), torch.tensor([1, 1, 0, 0, 1, 0])
+    x = size * torch.tensor([9.0, 1.0, 0.4, -0.7, -0.3, 0.2])
+    training, order = torch.tensor([1, 2, 3, 4, 5]), [torch.tensor([3, 1]), torch.tensor([4, 0, 2])]
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)
+    inputs = lambda rows: (x[rows], torch.ones(len(rows)))
+    found = sentiment.train_epoch(
+        model, inputs, labels, training, order, optimiser, schedule, bf16=False
+    )
+    assert found == pytest.approx(scores(x[training], labels[training]))
+    last = training[order[-1]]
+    slope = ((x[last].sigmoid() - labels[last]) * x[last]).mean()
+    torch.testing.assert_close(model.scale.grad, slope.clamp(-1, 1), rtol=1e-4, atol=1e-6)
+    assert (abs(slope) > 1) == (size == 100)  # it is clipped to one
+
+
+def test_the_rate_follows_its_lines_over_all_epochs(monkeypatch):
+    rates, train_epoch = [], sentiment.train_epoch
+
+    def watched(*arguments, **how):
+        optimiser = arguments[5]
+        if not rates:
+            note = lambda *_: rates.append(optimiser.param_groups[0]["lr"])
+            optimiser.register_step_pre_hook(note)
+        return train_epoch(*arguments, **how)
+
+    monkeypatch.setattr(sentiment, "train_epoch", watched)
+    inputs, lengths, labels = toy_task(40)
+    recipe = Recipe(epochs=2, rate=0.5, tokens=64, warmup=0.25)
+    rows = torch.arange(40)
+    train(
+        FirstTokenHead(width=WIDTH), inputs, lengths, labels,
+        training=rows, validation=rows, recipe=recipe, seed=0,
+    )  # fmt: skip
+    expected = [0.5 * rate_factor(step, len(rates), 0.25) for step in range(len(rates))]
+    assert rates == pytest.approx(expected)
+    assert len(rates) >= 6
+
+
 def test_predictions_come_in_the_order_asked_for():
     torch.manual_seed(0)
     head, (inputs, lengths, _) = HEADS["gru"](), toy_task(30)
