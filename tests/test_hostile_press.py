@@ -21,7 +21,7 @@ from helpers.press.notebook import ROOT, read_notebook, write_notebook
 from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
 from helpers.press.text import plain
-from helpers.press.typeset import first_error, read_student, typeset
+from helpers.press.typeset import read_student, typeset
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(
@@ -382,15 +382,3 @@ def test_a_notebook_that_proves_nothing_and_shows_a_long_table_is_set(tmp_path):
         sources / "long.tex", work, tmp_path / "x.pdf", student=student, profile="quick", limit=1
     )
     assert "names no collaborators" in warning
-
-
-def test_an_error_of_tex_is_found_in_any_log_at_once():
-    log = "(fontspec) x\n" * 20_000
-    assert first_error(log) == ""
-    assert (
-        first_error(f"{log}! Undefined control sequence.\n{log}") == "Undefined control sequence."
-    )
-    assert first_error(f"! A\n<read>\n{log}l.7 \\x\n! B\nl.9\n") == "A (l.7 \\x)"
-    assert (
-        first_error(f"{log}./answers/a-b.tex:7: C\nl.7 \\x\n") == "answers/a-b.tex:7: C (l.7 \\x)"
-    )
