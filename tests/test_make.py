@@ -140,7 +140,9 @@ def test_the_last_line_says_what_was_not_acknowledged(project):
     *_, absent, data, last = make(folder, *student).strip().splitlines()
     assert "absent.ipynb was not executed" in absent
     assert "stand-ins for missing data were used in second" in data
-    assert "stand-ins for missing data sets in second" in " ".join(text_of(folder)[0].split())
+    cover = " ".join(text_of(folder)[0].split())
+    assert "Data stand-ins for missing data sets in second: the numbers there" in cover
+    assert cover.count("numbers there") == 1
     assert last.startswith("homework: warning: student.toml names no collaborators and no tools")
 
 
