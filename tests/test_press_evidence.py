@@ -127,12 +127,19 @@ def test_a_value_recorded_twice_is_the_same(tmp_path):
         gather([other])
 
 
-@pytest.mark.parametrize("macro", [r"\val{a/x}", r"\verified{a/x}"])
-def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro):
+@pytest.mark.parametrize(
+    ("macro", "told"),
+    [
+        (r"\val{a/x}", r"records 'a/x'; did you mean 'a/v'\?$"),
+        (r"\verified{a/x}", r"proves 'a/x'; did you mean 'a/c'\?$"),
+        (r"\val{other/slug}", r"records 'other/slug'$"),
+    ],
+)
+def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro, told):
     evidence = gather([write(executed(claim("a/c"), value("a/v")), tmp_path / "a.ipynb")])
     answer = tmp_path / "answer.tex"
     answer.write_text("\\val{a/v} \\verified{a/c}\n% \\val{a/comment}\n", encoding="utf-8")
     check_answers([answer], evidence)
     answer.write_text(f"fine\n{macro}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"answer.tex:2: no notebook .* 'a/x'"):
+    with pytest.raises(UserError, match=rf"answer.tex:2: no notebook of this document {told}"):
         check_answers([answer], evidence)

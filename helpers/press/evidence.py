@@ -3,8 +3,9 @@
 An output is data from a run: its names go into LaTeX, so they are checked here again.
 """
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +102,18 @@ def check_answers(answers: list[Path], evidence: Evidence, absent: Sequence[str]
                 known = evidence.values if kind == "val" else evidence.claims
                 if name not in known:
                     verb = "records" if kind == "val" else "proves"
-                    hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else ""
                     raise UserError(
-                        f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
+                        f"{path}:{number}: no notebook of this document {verb} {name!r}"
+                        + _hint(name, known, absent)
                     )
+
+
+def _hint(name: str, known: Iterable[str], absent: Sequence[str]) -> str:
+    """What may be meant by a ``name`` that nothing stands for; empty if that can't be told."""
+    if absent:
+        return f"; is {absent[0]!r} the right name of a notebook?"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def named(latex: str) -> list[tuple[str, str]]:
