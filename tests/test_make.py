@@ -122,7 +122,7 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
     for name, status, told in (
         ("other", 1, "no folder beside other.pdf holds other.log"),
         ("junk", 2, "is not a PDF that can be read"),
-        ("absent", 2, "there is no such PDF"),
+        ("absent", 2, "there is no such PDF; `make pdf` builds one"),
     ):
         done = subprocess.run([*check, tmp_path / f"{name}.pdf"], capture_output=True, text=True)
         assert done.returncode == status
@@ -132,6 +132,15 @@ def test_check_looks_a_pdf_over_and_prints_its_page_map(project, tmp_path):
     command = [*check, tmp_path / "tiny.pdf", "--work", folder / "build" / "quick"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "holds another tiny.pdf: run `make pdf` again" in done.stdout
+
+
+def test_check_names_the_edition_that_is_to_be_built(project):
+    pdf = project[0] / "build" / "tiny.pdf"
+    pdf.rename(pdf.with_suffix(".away"))
+    assert "there is no such PDF; `make pdf HW=tiny` builds one" in make(
+        project[0], target="check", ok=False
+    )
+    pdf.with_suffix(".away").rename(pdf)
 
 
 def test_the_last_line_says_what_was_not_acknowledged(project):
@@ -209,6 +218,7 @@ def test_a_dry_run_costs_no_pdf(project, flag):
     ("arguments", "message"),
     [
         (["HW=nothing"], "there is no edition 'nothing'; HW is one of tiny"),
+        (["STUDENT=nobody.toml"], "there is no 'nobody.toml', which says whose this is"),
         (["NAME=中文"], "fonts-noto-cjk"),
         (["PROFILE=slow"], "PROFILE is quick or full, not 'slow'"),
     ],

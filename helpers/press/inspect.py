@@ -20,7 +20,9 @@ def inspect(pdf: Path, work: Path | None, limit: float) -> int:
     try:
         pages = len(PdfReader(pdf).pages)
     except FileNotFoundError:
-        raise UserError(f"{pdf}: there is no such PDF; `make pdf` builds one") from None
+        known = (pdf.parent.parent / "solutions_latex" / f"{pdf.stem}.tex").exists()
+        command = f"make pdf HW={pdf.stem}" if known else "make pdf"
+        raise UserError(f"{pdf}: there is no such PDF; `{command}` builds one") from None
     except Exception as error:  # pypdf meets broken files with a dozen kinds
         raise UserError(f"{pdf} is not a PDF that can be read ({error})") from None
     print(f"{pdf}, {pages} pages")
