@@ -241,6 +241,17 @@ def test_another_number_of_threads_is_another_run(project):
     assert f"execute notebooks/first.ipynb {target}" in shown
 
 
+def test_a_name_too_long_for_the_header_stands_on_the_cover(project):
+    folder, _ = project
+    name = "Wolfeschlegelsteinhausenbergerdorff " * 3
+    make(folder, f"NAME={name}", "NETID=za1")
+    cover, _, page, *_ = text_of(folder)
+    assert name.split() == re.findall("Wolf[a-z]+", cover)
+    assert "Question 1: The first" in page
+    assert "za1" in page
+    assert "Wolf" not in page
+
+
 def test_docs_carry_nobodys_name(project):
     folder, _ = project
     (folder / "solutions_latex" / "all.tex").write_text(EDITION)
