@@ -193,6 +193,7 @@ def _colab(options: argparse.Namespace) -> None:
     def renew(path: Path, text: str) -> None:
         if path.read_bytes() != text.encode():  # a file as it was is not newer than what it made
             write_atomically(path, text)
+            print(f"{path.relative_to(ROOT)}: renewed")
 
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         renew(path, notebook_text(prepare(read_notebook(path), path.stem)))

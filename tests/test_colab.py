@@ -65,7 +65,7 @@ def test_the_address_and_the_version_come_from_pyproject(tmp_path):
     assert len(notebook.cells) == 3
 
 
-def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch):
+def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch, capsys):
     same, outdated = (tmp_path / "notebooks" / f"{name}.ipynb" for name in ("same", "outdated"))
     write(prepare(source_notebook(), "same"), same)
     write(source_notebook(), outdated)
@@ -75,6 +75,7 @@ def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch):
         os.utime(path, (1, 1))
     monkeypatch.setattr("helpers.press.notebook.ROOT", tmp_path)
     assert cli.main(["colab"]) == 0
+    assert capsys.readouterr().out == "notebooks/outdated.ipynb: renewed\n"
     assert [path.stat().st_mtime == 1 for path in (same, outdated, readme)] == [True, False, True]
     assert colab_cell() in [cell.source for cell in read_notebook(outdated).cells]
 

@@ -70,7 +70,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         waiting = [job for job in waiting if store.has_failed(job)]
     waiting = waiting[: options.limit]
     done = sum(not reason for reason in reasons.values())
-    print(f"{len(wanted)} runs: {done} done, {len(waiting)} to run")
+    print(f"{len(wanted)} run{'s' * (len(wanted) != 1)}: {done} done, {len(waiting)} to run")
     if options.dry_run:
         for job in wanted:
             state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
