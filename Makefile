@@ -81,9 +81,6 @@ help: ## list the targets
 
 EDITION_IS_THERE = $(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
 
-# Else the notebooks would run before make says that it has no rule to make the file.
-STUDENT_IS_THERE = $(if $(strip $(STUDENT)),$(if $(wildcard $(STUDENT)),,echo "homework: there is no '$(STUDENT)', which says whose this is: bring it back, or say STUDENT= to do without" >&2; exit 2))
-
 # Make runs a line with $(MAKE) under -n, -t and -q, too: this keeps its other commands from acting.
 FLAGS      = $(filter-out --%,$(firstword -$(MAKEFLAGS)))
 UNLESS_DRY = $(if $(strip $(foreach flag,n t q,$(findstring $(flag),$(FLAGS)))),:)
@@ -91,10 +88,10 @@ UNLESS_DRY = $(if $(strip $(foreach flag,n t q,$(findstring $(flag),$(FLAGS)))),
 .PHONY: pdf
 pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one document
 	@$(EDITION_IS_THERE)
-	@$(STUDENT_IS_THERE)
 	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
 	  if [ -e $(PDF) ]; then $(UNLESS_DRY) mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
-	  $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF) || { \
+	  { $(UNLESS_DRY) $(TYPESET) --dry-run && \
+	    $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); } || { \
 	    if [ -e $(PDF:.pdf=.outdated.pdf) ]; then \
 	      echo "homework: the PDF of before is $(PDF:.pdf=.outdated.pdf)" >&2; fi; exit 2; }; \
 	  $(UNLESS_DRY) rm -f $(PDF:.pdf=.outdated.pdf); fi
@@ -111,10 +108,11 @@ ifneq ($(filter build/%,$(MAKECMDGOALS)),)
   -include $(EXECUTED:.ipynb=.d)
 endif
 
+TYPESET = $(HOMEWORK) typeset $(EDITION) $(PDF) --work $(WORK) --profile $(PROFILE) --limit $(LIMIT) --student "$(STUDENT)"
 PRESS := helpers/cli.py $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
 
 $(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) $(STUDENT) $(PRESS) build/.settings-$(HW)
-	@$(HOMEWORK) typeset $(EDITION) $@ --work $(WORK) --profile $(PROFILE) --limit $(LIMIT) --student "$(STUDENT)"
+	@$(TYPESET)
 
 $(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)
 	@$(HOMEWORK) render $< $@

@@ -109,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     typeset.add_argument(
         "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
     )
+    typeset.add_argument(
+        "--dry-run", action="store_true", help="only look for what would stop it in any case"
+    )
     typeset.set_defaults(run=_typeset)
 
     check = commands.add_parser("check", help="look a PDF over before it is handed in")
@@ -144,7 +147,7 @@ def _execute(options: argparse.Namespace) -> None:
         given=dict(options.p),
         timeout=options.timeout or None,
     )
-    print(f"{name}: {'executed' if ran else 'code unchanged, new prose put around its outputs'}")
+    print(f"{name}: {'executed' if ran else 'code unchanged, outputs kept'}")
 
 
 def _render(options: argparse.Namespace) -> None:
@@ -154,10 +157,12 @@ def _render(options: argparse.Namespace) -> None:
 
 
 def _typeset(options: argparse.Namespace) -> None:
-    from .press.typeset import read_student, typeset
+    from .press.typeset import foresee, read_student, typeset
 
     given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
     student = read_student(Path(options.student or os.devnull), given)
+    if options.dry_run:
+        return foresee(options.edition, student)
     warnings = typeset(
         options.edition,
         options.work,

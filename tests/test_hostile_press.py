@@ -3,9 +3,11 @@
 import base64
 import io
 import itertools
+import os
 import random
 import re
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -355,7 +357,7 @@ def test_no_output_reads_a_file_or_runs_a_command_through_tex(tmp_path):
     write(notebook, tmp_path / "notebooks" / "hostile.ipynb")
     render(path, work / "notebooks" / "hostile.tex")
     (work / "canary.tex").write_text(r"\message{CANARYWASREAD}")
-    student = read_student(tmp_path / "none", {"name": TEX[0], "netid": TEX[1], "tools": TEX[-1]})
+    student = read_student(Path(os.devnull), {"name": TEX[0], "netid": TEX[1], "tools": TEX[-1]})
     target = tmp_path / "out.pdf"
     typeset(edition, work, target, student=student, profile="quick", limit=100)
     reader = PdfReader(target)
@@ -377,7 +379,7 @@ def test_a_notebook_that_proves_nothing_and_shows_a_long_table_is_set(tmp_path):
     path = write(notebook, work / "executed" / "hostile.ipynb")
     write(notebook, tmp_path / "notebooks" / "hostile.ipynb")
     render(path, work / "notebooks" / "hostile.tex")
-    student = read_student(tmp_path / "none", {"name": "Ada", "netid": "al1"})
+    student = read_student(Path(os.devnull), {"name": "Ada", "netid": "al1"})
     (warning,) = typeset(
         sources / "long.tex", work, tmp_path / "x.pdf", student=student, profile="quick", limit=1
     )

@@ -228,9 +228,30 @@ def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypat
     (tmp_path / "fc-list").write_text("#!/bin/sh\n")  # a machine with no fonts but ours
     (tmp_path / "fc-list").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    os.utime(folder / "notebooks" / "first.ipynb")
     shown = make(folder, *arguments, ok=False)
     assert message in shown
     assert "Traceback" not in shown
+    assert "first:" not in shown, "told before a notebook runs"
+
+
+def test_a_broken_student_file_or_a_missing_answer_is_told_before_a_notebook_runs(project):
+    folder, _ = project
+    os.utime(folder / "notebooks" / "first.ipynb")
+    file = folder / "student.toml"
+    before = file.read_text()
+    file.write_text("name = Ada\n")
+    shown = make(folder, ok=False)
+    file.write_text(before)
+    assert 'write a line as name = "Ada Lovelace"' in shown
+    assert "first:" not in shown
+    answer = folder / "solutions_latex" / "answers" / "first.tex"
+    answer.rename(answer.with_suffix(".away"))
+    shown = make(folder, ok=False)
+    answer.with_suffix(".away").rename(answer)
+    assert "first.tex is missing" in shown
+    assert "first:" not in shown
+    assert "first: code unchanged, outputs kept" in make(folder)
 
 
 def test_another_number_of_threads_is_another_run(project):

@@ -193,6 +193,7 @@ BROKEN = {
     "no title": (text("edition", "]{First}", "] First"), "needs a title in braces"),
     "no edition": (lambda s: s.edition.unlink(), "there is no edition 'corpus'"),
     "no answer file": (lambda s: s.answer.unlink(), "one.tex is missing"),
+    "no student file": (lambda s: s.student.unlink(), "which says whose this is"),
     "another value": (text("answer", "one/n", "one/m"), r"one.tex:1: no notebook .* 'one/m'"),
     "another claim": (text("answer", "one/holds", "one/h"), "proves 'one/h'"),
     "a value of no notebook": (attribute("one", None), "records 'one/n'"),
@@ -284,7 +285,7 @@ GOOD = {
     "a figure with its font": attribute("pdf", pdf(font(), figure=font())),
     "a name in Greek and umlauts": text("student", "Ada Lovelace", "Ζωή Ærø & Söhne 100%"),
     "collaborators in a list": text("student", '"al1"', '"al1"\ncollaborators = ["A", "B"]'),
-    "no student": lambda s: s.student.unlink(),
+    "no student": lambda s: s.student.write_text(""),
     "an empty cell not run": lambda s: s.one.cells.append(nbformat.v4.new_code_cell("")),
     "more prose": lambda s: s.one.cells.append(nbformat.v4.new_markdown_cell("# A\n\n$x^2$")),
     "LaTeX in an output": in_one(a=shows({"text/plain": r"\input{/etc/passwd} ^^5c %"})),
@@ -322,7 +323,7 @@ def test_a_good_submission_passes(submission, monkeypatch, name):
 
 
 def test_what_is_missing_and_stops_nothing_is_told(submission, monkeypatch):
-    submission.student.unlink()
+    submission.student.write_text("")
     submission.two = None
     submission.one.cells[0].outputs.append(shows({mime.STAMP: {"data": "digits (stand-in)"}}))
     submission.hand_in(monkeypatch)

@@ -21,6 +21,17 @@ from .render import highlight_macros, lock
 from .text import claimed, escape, prose, sentence
 
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
+STUDENT = "student.toml, or NAME=… on the command line"  # where details come from, in a message
+
+
+def foresee(source: Path, student: dict[str, str]) -> None:
+    """Look for what would keep an edition from being set, whatever its notebooks say.
+
+    A build does so before it runs them. Raises UserError for an edition that can't be read, an
+    answer that is missing, or a student's detail that no font can show.
+    """
+    answer_files(source, read_edition(source))
+    glyph_macros({STUDENT: " ".join(student.values())})
 
 
 def typeset(
@@ -38,7 +49,7 @@ def typeset(
         executed = executed_notebooks(work, edition)
         _check_profiles(executed, profile)
         evidence = gather(executed)
-        answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+        answers = answer_files(source, edition)
         absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
         check_answers(answers, evidence, absent)
         _lay_out(source, work, answers)
@@ -47,7 +58,7 @@ def typeset(
         texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
         bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
         texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
-        texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())} | texts
+        texts = {STUDENT: " ".join(student.values())} | texts
         texts["a claim's evidence or a value"] = macros
         write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
         run_latex(work, edition.name, _epoch(executed))
@@ -58,6 +69,15 @@ def typeset(
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(work, target, edition)
         return [finding.text for finding in findings]
+
+
+def answer_files(source: Path, edition: Edition) -> list[Path]:
+    """The answers of an edition, in order. Raises UserError for the first that is missing."""
+    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+    for path in answers:
+        if not path.is_file():
+            raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")
+    return answers
 
 
 def executed_notebooks(work: Path, edition: Edition) -> list[Path]:
@@ -88,10 +108,15 @@ def _check_profiles(executed: list[Path], profile: str) -> None:
 def read_student(path: Path, given: dict[str, str]) -> dict[str, str]:
     """The student's details: ``student.toml``, overridden by what was ``given``.
 
-    Raises UserError for a file that is not TOML or has an unknown key.
+    Raises UserError for a file that is missing, is not TOML or has an unknown key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {str(path)!r}, which says whose this is: bring it back, or say STUDENT= "
+            "to do without"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: {error}; write a line as name = "Ada Lovelace"') from None
     for key in content:
