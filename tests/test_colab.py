@@ -24,7 +24,7 @@ from helpers import cli
 from helpers.press.colab import badge, colab_cell, prepare, without_badge
 from helpers.press.errors import UserError
 from helpers.press.execute import execute
-from helpers.press.notebook import code_cells, components, read_notebook
+from helpers.press.notebook import code_cells, components, notebook_text, read_notebook
 from helpers.press.preflight import check_notebook
 from helpers.press.readme import renewed
 from helpers.press.render import render
@@ -46,8 +46,8 @@ pypandoc-binary pypdf pytest-xdist uv
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_the_badge_and_the_cell_of_this_version(path):
-    notebook = read_notebook(path)
-    assert notebook == prepare(read_notebook(path), path.stem), "run `make colab`"
+    notebook = prepare(read_notebook(path), path.stem)
+    assert path.read_text(encoding="utf-8") == notebook_text(notebook), "run `make colab`"
     assert notebook.cells[1].source == colab_cell()
 
 
