@@ -100,6 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("target", type=Path)
     render.set_defaults(run=_render)
 
+    _add_pdf_commands(commands)
+    colab = commands.add_parser("colab", help="renew badges, Colab cells and the README's tables")
+    colab.set_defaults(run=_colab)
+
+    doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
+    doctor.set_defaults(run=_doctor)
+    add_commands(commands)
+    return parser
+
+
+def _add_pdf_commands(commands) -> None:
     typeset = commands.add_parser("typeset", help="set an edition as one PDF")
     typeset.add_argument("edition", type=Path, help="solutions_latex/<edition>.tex")
     typeset.add_argument("target", type=Path)
@@ -126,14 +137,6 @@ def _parser() -> argparse.ArgumentParser:
     docs.add_argument("--work", type=Path, required=True)
     docs.add_argument("--profile", default="full", choices=["quick", "full"])
     docs.set_defaults(run=_docs)
-
-    colab = commands.add_parser("colab", help="renew badges, Colab cells and the README's tables")
-    colab.set_defaults(run=_colab)
-
-    doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
-    doctor.set_defaults(run=_doctor)
-    add_commands(commands)
-    return parser
 
 
 def _execute(options: argparse.Namespace) -> None:
