@@ -68,8 +68,11 @@ def windowed_attention(
 
 
 def elu_plus_one(x: Tensor) -> Tensor:
-    """φ(x) = elu(x) + 1 > 0, feature by feature (Katharopoulos et al. 2020, eq. 7)."""
-    return F.elu(x) + 1
+    """φ(x) = elu(x) + 1 > 0, feature by feature (Katharopoulos et al. 2020, eq. 7).
+
+    Below zero it is eˣ: the sum (eˣ − 1) + 1 would be rounded to 0 for x < −17.
+    """
+    return torch.where(x > 0, x + 1, x.clamp(max=1).exp())  # no inf in the branch not taken
 
 
 def positive_features(directions: Tensor) -> FeatureMap:

@@ -127,6 +127,19 @@ def test_the_feature_map_is_linear_above_zero_and_exponential_below():
     torch.testing.assert_close(elu_plus_one(x), expected)
 
 
+def test_the_feature_map_stays_positive_far_below_zero():
+    x = torch.tensor([-80.0, -20.0, -17.5])
+    torch.testing.assert_close(elu_plus_one(x), x.exp(), rtol=1e-6, atol=0)
+    assert linear_attention(torch.ones(1, 3), x[None], torch.ones(1, 2)).isfinite().all()
+
+
+def test_the_feature_map_has_the_gradient_of_elu():
+    x = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0], dtype=torch.float64, requires_grad=True)
+    (ours,) = torch.autograd.grad(elu_plus_one(x).sum(), x)
+    (theirs,) = torch.autograd.grad(F.elu(x).sum(), x)
+    torch.testing.assert_close(ours, theirs)
+
+
 @quickly
 @given(T=lengths, d=widths, seed=seeds, phi=st.sampled_from([elu_plus_one, torch.exp]))
 def test_linear_attention_is_its_quadratic_form(T, d, seed, phi):
