@@ -160,12 +160,14 @@ def _render(options: argparse.Namespace) -> None:
 
 
 def _typeset(options: argparse.Namespace) -> None:
-    from .press.typeset import foresee, read_student, typeset
+    from .press.foresee import foresee, read_student
 
     given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
     student = read_student(Path(options.student or os.devnull), given)
     if options.dry_run:
         return foresee(options.edition, student)
+    from .press.typeset import typeset
+
     warnings = typeset(
         options.edition,
         options.work,

@@ -18,12 +18,13 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.press.errors import UserError
 from helpers.press.execute import _cut
+from helpers.press.foresee import read_student
 from helpers.press.markdown import harmless_math, pandoc, to_latex
 from helpers.press.notebook import ROOT, read_notebook, write_notebook
 from helpers.press.render import render
 from helpers.press.tables import MAX_CELLS, html_tables
 from helpers.press.text import plain
-from helpers.press.typeset import read_student, typeset
+from helpers.press.typeset import typeset
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(

@@ -23,6 +23,7 @@ from helpers import mime
 from helpers.press import typeset as press
 from helpers.press.errors import UserError
 from helpers.press.execute import MARK
+from helpers.press.foresee import read_student
 from helpers.press.notebook import ROOT
 from helpers.press.render import lock, render
 
@@ -107,7 +108,7 @@ class Submission:
                 write(executed(), self.folder / "notebooks" / path.name)
             render(path, self.work / "notebooks" / f"{path.stem}.tex")
         monkeypatch.setattr(press, "run_latex", lambda work, name, epoch: self.set(epoch))
-        given = press.read_student(self.student, {})
+        given = read_student(self.student, {})
         target = self.folder / "corpus.pdf"
         self.warnings = press.typeset(
             self.edition, self.work, target, student=given, profile="quick", limit=self.limit
