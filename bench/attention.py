@@ -24,7 +24,7 @@ HEADS, DIM, WINDOW = 1, 32, 64
 def time(function, T: int) -> float:
     """Seconds of one call on random q, k and v of shape (1, HEADS, T, DIM)."""
     q, k, v = torch.randn(3, 1, HEADS, T, DIM)
-    return seconds(function, q, k, v, repeats=2)
+    return seconds(function, q, k, v)
 
 
 def keep_memory() -> None:
@@ -33,6 +33,7 @@ def keep_memory() -> None:
     if mallopt:
         mallopt(-4, 0)  # M_MMAP_MAX: no block gets pages of its own
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        mallopt(-2, 2**26)  # M_TOP_PAD: it grows in steps of 64 MB
 
 
 def finite(crossed: float) -> float | None:
