@@ -69,11 +69,16 @@ def test_errors_stay_below_bounds_that_become_tight(beta):
     assert (bounds <= errors * (1 + slack)).all()
 
 
+def random_scores(seed, size):
+    """Five normal scores, and the generator to go on with."""
+    generator = torch.Generator().manual_seed(seed)
+    return size * torch.randn(5, generator=generator, dtype=torch.float64), generator
+
+
 @few
 @given(seed=seeds, size=st.floats(0, 30), source=st.integers(0, 4))
 def test_whatever_the_scores_the_error_is_below_the_bound(seed, size, source):
-    generator = torch.Generator().manual_seed(seed)
-    scores = size * torch.randn(5, generator=generator, dtype=torch.float64)
+    scores, generator = random_scores(seed, size)
     values = torch.randn(5, 3, generator=generator, dtype=torch.float64)
     error = (scores.softmax(-1) @ values - values[source]).norm()
     assert error <= copying.copy_bound(scores, values, source) + 1e-12
@@ -83,8 +88,7 @@ def test_whatever_the_scores_the_error_is_below_the_bound(seed, size, source):
 @given(seed=seeds, size=st.floats(0, 8), source=st.integers(0, 4))
 def test_the_bound_overshoots_by_the_normaliser_where_errors_add_up(seed, size, source):
     """Values on one side of the source: y is off by Σ e^{−gap} distance / Σ e^{−gap}."""
-    generator = torch.Generator().manual_seed(seed)
-    scores = size * torch.randn(5, generator=generator, dtype=torch.float64)
+    scores, generator = random_scores(seed, size)
     away = torch.rand(5, 1, generator=generator, dtype=torch.float64)
     values = torch.where(torch.arange(5)[:, None] == source, 0, away) * torch.tensor([0.6, -0.8])
     weights = scores.softmax(-1)
