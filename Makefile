@@ -39,7 +39,7 @@ EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
 EDITION   := solutions_latex/$(HW).tex
 PDF       := build/$(HW).pdf
 WORK      := build/$(PROFILE)
-# As helpers/press/edition.py reads it: less comments, in the [ ] of each \question.
+# As helpers/pdf/edition.py reads it: less comments, in the [ ] of each \question.
 WANTED    := $(shell sed -nE -e 's/(^|[^\\])((\\\\)*)%.*/\1\2/' -e 's/^.*\\question\[[^]]*notebook=(\{[^}]*\}|[A-Za-z0-9_-]*).*/\1/p' $(EDITION) 2>/dev/null | tr '{,}' '   ')
 FOUND     := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
 # The longest begin first, so that no processor waits at the end for one that began last.
@@ -109,7 +109,7 @@ ifneq ($(filter build/%,$(MAKECMDGOALS)),)
 endif
 
 TYPESET = $(HOMEWORK) typeset $(EDITION) $(PDF) --work $(WORK) --profile $(PROFILE) --limit $(LIMIT) --student "$(STUDENT)"
-PRESS := helpers/cli.py $(wildcard helpers/press/*.py helpers/press/templates/* helpers/press/templates/*/*)
+PRESS := helpers/cli.py $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
 
 $(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) $(STUDENT) $(PRESS) build/.settings-$(HW)
 	@$(TYPESET)
@@ -164,7 +164,7 @@ audit: $(READY) ## look for known vulnerabilities in the locked packages (pip-au
 
 .PHONY: licences
 licences: $(READY) ## the licence of every installed package
-	@$(BIN)/python -m helpers.press.licences
+	@$(BIN)/python -m helpers.pdf.licences
 
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab
@@ -175,11 +175,11 @@ setup: $(READY) build/.tex ## Python packages and TeX, without building anything
 
 .PHONY: doctor
 doctor: ## is everything there that a build needs, and if not, what brings it?
-	@$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m helpers.press.doctor
+	@$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m helpers.pdf.doctor
 
 .PHONY: tex
 tex: ## TeX and its fonts, through apt where that is allowed
-	@$(PYTHON) -m helpers.press.system tex
+	@$(PYTHON) -m helpers.pdf.system tex
 	@mkdir -p build && touch build/.tex
 
 build/.tex:
@@ -212,7 +212,7 @@ clean: ## remove what was built
 
 # The lock pins uv, too: its lines install it, and it installs the rest several times faster.
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -m helpers.press.system python
+	@$(PYTHON) -m helpers.pdf.system python
 	@echo "Installing the packages of requirements.lock into .venv"
 	@$(PYTHON) -m venv --clear .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt

@@ -3,9 +3,9 @@
 import importlib
 import sys
 
-from helpers.press.readme import bench
+from helpers.pdf.readme import bench
 
-TOPICS = ("startup", "rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "press")
+TOPICS = ("startup", "rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "pdf")
 
 if __name__ == "__main__":
     wanted = TOPICS if sys.argv[1:] == ["all"] else sys.argv[1:]

@@ -10,8 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from helpers.attention import linear_attention, softmax_attention, windowed_attention
-from helpers.costs import crossover, growth_exponent, seconds
+from helpers.attention_complexity import linear_attention, softmax_attention, windowed_attention
+from helpers.counting import crossover, growth_exponent, seconds
 
 from . import paired
 

@@ -9,10 +9,10 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from helpers.costs import growth_exponent
-from helpers.press.notebook import ROOT, write_atomically
-from helpers.press.readme import bench_table
-from helpers.records import commit, versions
+from helpers.counting import growth_exponent
+from helpers.pdf.notebook import ROOT, write_atomically
+from helpers.pdf.readme import bench_table
+from helpers.report import commit, versions
 from helpers.sweep.store import hardware
 
 RECORDS = ROOT / "data" / "results" / "bench"

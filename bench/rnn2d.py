@@ -2,8 +2,8 @@
 
 import torch
 
-from helpers.costs import seconds
-from helpers.rnn2d import RNN2d
+from helpers.counting import seconds
+from helpers.rnn2d_parameters import RNN2d
 
 from . import paired
 

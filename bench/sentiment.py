@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers import sentiment
+from helpers import sentiment_transformer as sentiment
 from helpers.devices import choose_device
 from helpers.encoder import Encoder, load_encoder
 from helpers.features import frozen_features, tokenise

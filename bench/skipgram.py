@@ -21,8 +21,8 @@ from torch import Tensor
 
 from helpers.datasets import Corpus, analogies, corpus, word_similarity
 from helpers.downloads import ROOT
-from helpers.press.notebook import write_atomically
-from helpers.records import commit, versions
+from helpers.pdf.notebook import write_atomically
+from helpers.report import commit, versions
 from helpers.word2vec import SkipGram, WordVectors, code_digest
 
 from . import paired

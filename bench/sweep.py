@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers.press.notebook import ROOT
+from helpers.pdf.notebook import ROOT
 
 from . import paired
 
@@ -21,7 +21,7 @@ RUNS = 10
 SIZES = (2, 4, 8, 16, 32)  # runs
 CELLS = [
     'profile = "quick"  # budget [quick | full]\nn = 1  # a number [1..]',
-    "import torch\n\nfrom helpers.records import record",
+    "import torch\n\nfrom helpers.report import record",
     'record("trivial/square", n * n)',
 ]
 

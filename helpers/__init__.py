@@ -1,1 +1,1 @@
-"""What the homework's notebooks share. Each module is named after the notebook that shows it."""
+"""What the notebooks share: the mathematics of each in a module of its name, and the tools."""

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from helpers.sentiment import SentimentClassifier
+    from helpers.sentiment_transformer import SentimentClassifier
 
 
 def integrated_gradients(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .press.errors import UserError
+from .pdf.errors import UserError
 from .sweep.command import add_commands, whole
 
 
@@ -140,7 +140,7 @@ def _add_pdf_commands(commands) -> None:
 
 
 def _execute(options: argparse.Namespace) -> None:
-    from .press.execute import execute
+    from .pdf.execute import execute
 
     name = options.notebook.stem
     ran = execute(
@@ -154,19 +154,19 @@ def _execute(options: argparse.Namespace) -> None:
 
 
 def _render(options: argparse.Namespace) -> None:
-    from .press.render import render
+    from .pdf.render import render
 
     render(options.executed, options.target)
 
 
 def _typeset(options: argparse.Namespace) -> None:
-    from .press.foresee import foresee, read_student
+    from .pdf.foresee import foresee, read_student
 
     given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
     student = read_student(Path(options.student or os.devnull), given)
     if options.dry_run:
         return foresee(options.edition, student)
-    from .press.typeset import typeset
+    from .pdf.typeset import typeset
 
     warnings = typeset(
         options.edition,
@@ -183,22 +183,22 @@ def _typeset(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .press.inspect import inspect
+    from .pdf.inspect import inspect
 
     return inspect(options.pdf, options.work, options.limit)
 
 
 def _docs(options: argparse.Namespace) -> None:
-    from .press.docs import publish
+    from .pdf.docs import publish
 
     for path in publish(options.pdf, options.work, options.target, options.profile):
         print(f"{path}, {path.stat().st_size / 1e6:.2f} MB")
 
 
 def _colab(options: argparse.Namespace) -> None:
-    from .press.colab import prepare
-    from .press.notebook import ROOT, notebook_text, read_notebook, write_atomically
-    from .press.readme import renewed
+    from .pdf.colab import prepare
+    from .pdf.notebook import ROOT, notebook_text, read_notebook, write_atomically
+    from .pdf.readme import renewed
 
     def renew(path: Path, text: str) -> None:
         if path.read_bytes() != text.encode():  # a file as it was is not newer than what it made
@@ -212,7 +212,7 @@ def _colab(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .press.doctor import main
+    from .pdf.doctor import main
 
     return main()
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attention import softmax_attention
+from helpers.attention_complexity import softmax_attention
 
 if TYPE_CHECKING:  # importing transformers takes seconds: only load_encoder pays for it
     from transformers import BertModel, PreTrainedTokenizerBase

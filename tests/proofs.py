@@ -5,11 +5,12 @@ notebook or in the helpers it calls, after which it must no longer hold.
 """
 
 import json
-import re
 import types
 from pathlib import Path
+from unittest.mock import patch
 
-from helpers.press.evidence import named
+from helpers import report
+from helpers.pdf.evidence import named
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,11 +54,14 @@ class Proofs:
     def run(self, cell: str, state: dict) -> dict[str, bool]:
         """Run one cell in the state; return what it claims."""
         claims = {}
-        state["claim"] = lambda name, holds, evidence: claims.update({name: bool(holds)})
-        state["record"] = lambda name, value, text=None: self.records.update({name: value})
-        state["stamp"] = lambda **facts: None
-        code = re.sub(r"^from helpers\.records import .*$", "", cell, flags=re.M)
-        exec(compile(code, str(self.path), "exec"), state)
+        told = {
+            "claim": lambda name, holds, evidence: claims.update({name: bool(holds)}),
+            "record": lambda name, value, text=None: self.records.update({name: value}),
+            "stamp": lambda **facts: None,
+        }
+        state |= told
+        with patch.multiple(report, **told):
+            exec(compile(cell, str(self.path), "exec"), state)
         return claims
 
     def holds(self, name: str, old: str, new: str) -> bool:

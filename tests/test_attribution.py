@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.attribution import by_word, draw_words, integrated_gradients
-from helpers.sentiment import AttentionHead, SentimentClassifier
+from helpers.sentiment_transformer import AttentionHead, SentimentClassifier
 
 
 def test_attributions_add_up_to_the_change(small_bert):

@@ -4,9 +4,10 @@ import json
 import math
 
 import pytest
-from press_fixtures import ROOT
+from pdf_fixtures import ROOT
 
-from bench import attention, paired, press, skipgram, vit
+from bench import attention, paired, skipgram, vit
+from bench import pdf as pdf_bench
 
 MAKE = """#!/bin/sh
 echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
@@ -24,14 +25,14 @@ def log(tmp_path, monkeypatch):
     return log
 
 
-def test_the_press_is_measured_in_a_copy(log, monkeypatch):
+def test_the_pdf_is_measured_in_a_copy(log, monkeypatch):
     saved = {}
-    monkeypatch.setattr(press, "by_hand", lambda notebooks, folder: None)
-    monkeypatch.setattr(press, "rendering", float)
+    monkeypatch.setattr(pdf_bench, "by_hand", lambda notebooks, folder: None)
+    monkeypatch.setattr(pdf_bench, "rendering", float)
     monkeypatch.setattr(paired, "save", lambda topic, rows, **more: saved.update(more))
     before = (ROOT / "notebooks" / "rnn_recurrence.ipynb").read_bytes()
-    monkeypatch.setattr(press, "CELLS", (1, 2))
-    press.main("2025-hw2")
+    monkeypatch.setattr(pdf_bench, "CELLS", (1, 2))
+    pdf_bench.main("2025-hw2")
     calls = [line.split() for line in log.read_text().splitlines()]
     assert {folder for folder, *_ in calls}.isdisjoint({str(ROOT)})
     asked = [" ".join(rest) for _, *rest in calls]
@@ -66,12 +67,12 @@ def test_a_run_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.stat().st_ino != before, "put in place whole"
 
 
-def test_the_press_is_given_the_data_that_are_used_here(log, monkeypatch, tmp_path):
+def test_the_pdf_is_given_the_data_that_are_used_here(log, monkeypatch, tmp_path):
     (tmp_path / "make").write_text(f'#!/bin/sh\necho "$DATA_DIR" > {log}')
     for given, found in (("~/sets", tmp_path / "sets"), ("data/here", ROOT / "data" / "here")):
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("DATA_DIR", given)
-        press.make(tmp_path)
+        pdf_bench.make(tmp_path)
         assert log.read_text().strip() == str(found)
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
+from helpers import cnn_vs_rnn as im
 from helpers import datasets
-from helpers import image_models as im
-from helpers.image_models import ConvNet, RowRNN
+from helpers.cnn_vs_rnn import ConvNet, RowRNN
 
 ROOT = Path(__file__).parent.parent
 ANSWER = ROOT / "solutions_latex" / "answers" / "cnn_vs_rnn.tex"

@@ -18,16 +18,16 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
-from press_fixtures import source_notebook, write
+from pdf_fixtures import source_notebook, write
 
 from helpers import cli
-from helpers.press.colab import badge, colab_cell, prepare, without_badge
-from helpers.press.errors import UserError
-from helpers.press.execute import execute
-from helpers.press.notebook import code_cells, components, notebook_text, read_notebook
-from helpers.press.preflight import check_notebook
-from helpers.press.readme import renewed
-from helpers.press.render import render
+from helpers.pdf.colab import badge, colab_cell, prepare, without_badge
+from helpers.pdf.errors import UserError
+from helpers.pdf.execute import execute
+from helpers.pdf.notebook import code_cells, components, notebook_text, read_notebook
+from helpers.pdf.preflight import check_notebook
+from helpers.pdf.readme import renewed
+from helpers.pdf.render import render
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,7 +73,7 @@ def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch, caps
     readme.write_text(renewed((ROOT / "README.md").read_text()))
     for path in (same, outdated, readme):
         os.utime(path, (1, 1))
-    monkeypatch.setattr("helpers.press.notebook.ROOT", tmp_path)
+    monkeypatch.setattr("helpers.pdf.notebook.ROOT", tmp_path)
     assert cli.main(["colab"]) == 0
     assert capsys.readouterr().out == "notebooks/outdated.ipynb: renewed\n"
     assert [path.stat().st_mtime == 1 for path in (same, outdated, readme)] == [True, False, True]

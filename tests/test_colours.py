@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers.plotting import COLOURS, use_style
-from helpers.press.render import PrintStyle
+from helpers.pdf.render import PrintStyle
+from helpers.report import COLOURS, use_style
 
 # Machado, Oliveira and Fernandes (2009), severity 1: what is left of linear red, green and blue.
 VISION = {

@@ -9,12 +9,12 @@ import shutil
 
 import nbformat
 import pytest
-from press_fixtures import executed, write
+from pdf_fixtures import executed, write
 from pypdf import PdfWriter
 
 from helpers import mime
-from helpers.press import docs
-from helpers.press.errors import UserError
+from helpers.pdf import docs
+from helpers.pdf.errors import UserError
 
 PNG = b"\x89PNG"
 needs_poppler = pytest.mark.skipif(

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers import downloads
-from helpers.press import doctor, glyphs
+from helpers.pdf import doctor, glyphs
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,7 +92,7 @@ def test_a_package_for_another_platform_is_not_asked_for(tmp_path):
     [("packages", "packaging"), ("pandoc", "pypandoc"), ("GPU", "torch"), ("fonts", "matplotlib")],
 )
 def test_an_environment_without_a_package(run, monkeypatch, name, package):
-    monkeypatch.delitem(sys.modules, "helpers.press.glyphs")
+    monkeypatch.delitem(sys.modules, "helpers.pdf.glyphs")
     without_package(monkeypatch, package)
     status, shown = run(name)
     assert status == 1
@@ -271,7 +271,7 @@ def test_with_nothing_installed_it_reports_and_does_not_break(tmp_path):
     """As before `make setup`: a bare Python, no TeX, no network."""
     command = [sys.executable, "-I", "-S", "-c"]
     command += [f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-                "from helpers.press.doctor import main; sys.exit(main())"]  # fmt: skip
+                "from helpers.pdf.doctor import main; sys.exit(main())"]  # fmt: skip
     environment = {"PATH": str(tmp_path), "HOMEWORK_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 1

@@ -8,12 +8,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from filelock import FileLock
-from press_fixtures import source_notebook, write
+from pdf_fixtures import source_notebook, write
 
 from helpers.cli import main
-from helpers.press.errors import UserError
-from helpers.press.execute import MARK, _private_folders, _short, execute
-from helpers.press.notebook import (
+from helpers.pdf.errors import UserError
+from helpers.pdf.execute import MARK, _private_folders, _short, execute
+from helpers.pdf.notebook import (
     ROOT,
     components,
     differing,
@@ -104,7 +104,7 @@ def test_who_waited_runs_what_is_there_after_the_wait(tmp_path, monkeypatch):
             return super().acquire(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("helpers.press.execute.FileLock", Late)
+        patch.setattr("helpers.pdf.execute.FileLock", Late)
         assert execute(source, target)
     assert output_of(target) == "new\n"
     assert not execute(source, target)
@@ -324,7 +324,7 @@ def test_a_file_that_we_can_not_run_is_not_ours_to_replace(tmp_path, content):
 
 
 def test_only_folders_of_runs_that_were_killed_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.press.execute._SHORT", str(tmp_path))
+    monkeypatch.setattr("helpers.pdf.execute._SHORT", str(tmp_path))
     for name in ("hw-2025-q1", "homework-kernel-solutions", "homework-kernel-999999-killed"):
         (tmp_path / name).mkdir()
     (tmp_path / "homework-kernel-999999-killed" / "owner.lock").touch()
@@ -363,7 +363,7 @@ def test_cells_of_an_older_format_have_no_ids_and_are_run_and_reused(tmp_path):
 
 
 def test_a_run_on_stand_ins_depends_on_the_data_at_hand(tmp_path):
-    shown = "from helpers.records import stamp\nstamp(profile=profile, seed=0, data={!r})"
+    shown = "from helpers.report import stamp\nstamp(profile=profile, seed=0, data={!r})"
     (tmp_path / ".data").touch()
     for data in ("the digits (stand-in)", "the real ones"):
         source = write(source_notebook(shown.format(data)), tmp_path / "a.ipynb")
@@ -373,7 +373,7 @@ def test_a_run_on_stand_ins_depends_on_the_data_at_hand(tmp_path):
 
 
 def test_a_notebook_that_prints_without_end_is_stopped(tmp_path, monkeypatch):
-    from helpers.press import kernel
+    from helpers.pdf import kernel
 
     monkeypatch.setattr(kernel, "MAX_OUTPUT", 1_000_000)
     source = write(source_notebook("while True: print('x' * 1000)"), tmp_path / "prints.ipynb")

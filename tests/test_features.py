@@ -13,7 +13,8 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import features, sentiment
+from helpers import features
+from helpers import sentiment_transformer as sentiment
 from helpers.encoder import load_encoder, token_vectors
 from helpers.features import (
     TokenRows,

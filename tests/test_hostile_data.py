@@ -11,7 +11,7 @@ import pytest
 from test_downloads import CONTENT, PATH, folder, remote, server
 
 from helpers.downloads import DataUnavailable, fetch
-from helpers.press.notebook import ROOT, code_cells, read_notebook
+from helpers.pdf.notebook import ROOT, code_cells, read_notebook
 
 __all__ = ["folder", "server"]  # fixtures
 

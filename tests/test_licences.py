@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.press.licences import licence
+from helpers.pdf.licences import licence
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,22 +8,22 @@ import subprocess
 
 import nbformat
 import pytest
-from press_fixtures import BIN, ROOT, like_a_clone, source_notebook, write
+from pdf_fixtures import BIN, ROOT, like_a_clone, source_notebook, write
 from pypdf import PdfReader
 
 STUDENT = r"Zoë Ærø & % $ # _ { } ~ ^ \ O'Neill"
 
-FIRST = """from helpers.records import claim, record, stamp
+FIRST = """from helpers.report import claim, record, stamp
 stamp(profile=profile, seed=0)
 print("✓ █ β → 😀 100% \\\\input{/etc/passwd}")
 record("tiny/n", 12345)
 claim("tiny/holds", n == 1, "n is 1")
 import matplotlib.pyplot as plt
-from helpers.plotting import show, use_style
+from helpers.report import show, use_style
 use_style()
 show(plt.subplots(figsize=(1, 1))[0], "A caption", alt="β − 1")
 """
-TABLE = """from helpers.records import stamp
+TABLE = """from helpers.report import stamp
 import pandas as pd
 stamp(profile=profile, seed=0, data="counting rods (stand-in)")
 pd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"""

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import cli
-from helpers.press import execute
-from helpers.press.errors import UserError
-from helpers.press.parameters import choose, read_parameters
+from helpers.pdf import execute
+from helpers.pdf.errors import UserError
+from helpers.pdf.parameters import choose, read_parameters
 
 PATH = Path("notebooks/example.ipynb")
 CELL = """

@@ -2,11 +2,11 @@
 
 import nbformat
 import pytest
-from press_fixtures import executed
+from pdf_fixtures import executed
 from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
-from helpers.press.preflight import (
+from helpers.pdf.preflight import (
     check_acknowledgement,
     check_data,
     check_log,

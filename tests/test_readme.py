@@ -11,16 +11,16 @@ from pathlib import Path
 import nbformat
 import pytest
 import test_project
-from press_fixtures import like_a_clone, source_notebook, write
+from pdf_fixtures import like_a_clone, source_notebook, write
 
 from helpers import mime
-from helpers.press import docs
-from helpers.press.colab import prepare
-from helpers.press.edition import read_edition
-from helpers.press.errors import UserError
-from helpers.press.execute import execute
-from helpers.press.notebook import read_notebook
-from helpers.press.readme import renewed
+from helpers.pdf import docs
+from helpers.pdf.colab import prepare
+from helpers.pdf.edition import read_edition
+from helpers.pdf.errors import UserError
+from helpers.pdf.execute import execute
+from helpers.pdf.notebook import read_notebook
+from helpers.pdf.readme import renewed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from press_fixtures import executed, write
+from pdf_fixtures import executed, write
 
 from helpers import mime
-from helpers.press.errors import UserError
-from helpers.press.notebook import read_notebook
-from helpers.press.references import Work, citations, read_works, reference_list
+from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import read_notebook
+from helpers.pdf.references import Work, citations, read_works, reference_list
 
 ROOT = Path(__file__).parents[1]
 WORKS = read_works(ROOT / "solutions_latex" / "references.toml")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from press_fixtures import claim, executed, value, write
+from pdf_fixtures import claim, executed, value, write
 from pypdf import PdfWriter
 from pypdf.generic import (
     ArrayObject,
@@ -20,12 +20,12 @@ from pypdf.generic import (
 )
 
 from helpers import mime
-from helpers.press import typeset as press
-from helpers.press.errors import UserError
-from helpers.press.execute import MARK
-from helpers.press.foresee import read_student
-from helpers.press.notebook import ROOT
-from helpers.press.render import lock, render
+from helpers.pdf import typeset as press
+from helpers.pdf.errors import UserError
+from helpers.pdf.execute import MARK
+from helpers.pdf.foresee import read_student
+from helpers.pdf.notebook import ROOT
+from helpers.pdf.render import lock, render
 
 EDITION = r"""\documentclass{homework}
 \edition{Corpus}

@@ -13,7 +13,7 @@ now, jumps = time.time, itertools.cycle([0, 10**8, -(10**8), 10**7])
 time.time = lambda: now() + (next(jumps) if os.path.exists({sign!r}) else 0)
 """
 JUMPING = """import time
-from helpers.records import record
+from helpers.report import record
 open({sign!r}, "w").close()
 first = time.time()
 time.sleep(1)
@@ -24,7 +24,7 @@ CLOCK_DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from press_fixtures import source_notebook, write
+from pdf_fixtures import source_notebook, write
 from test_sweep_clock import JUMPING
 from test_sweep_runs import Sweep
 if __name__ == "__main__":

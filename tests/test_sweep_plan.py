@@ -11,12 +11,12 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from press_fixtures import claim, executed, source_notebook, value, write
+from pdf_fixtures import claim, executed, source_notebook, value, write
 
 from helpers import catalogue, cli, mime
-from helpers.press.errors import UserError
-from helpers.press.notebook import components
-from helpers.press.parameters import read_parameters
+from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import components
+from helpers.pdf.parameters import read_parameters
 from helpers.sweep import command
 from helpers.sweep.plan import cross, grid, table
 from helpers.sweep.store import Store, jobs, load

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from press_fixtures import BIN, executed, source_notebook, value, write
+from pdf_fixtures import BIN, executed, source_notebook, value, write
 
 from helpers import cli
-from helpers.press.errors import UserError
-from helpers.press.parameters import read_parameters
+from helpers.pdf.errors import UserError
+from helpers.pdf.parameters import read_parameters
 from helpers.sweep import command, results
 from helpers.sweep.plan import grid
 from helpers.sweep.store import Store, jobs

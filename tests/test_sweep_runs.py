@@ -12,17 +12,17 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from press_fixtures import source_notebook, write
+from pdf_fixtures import source_notebook, write
 
-from helpers.press.errors import UserError
-from helpers.press.notebook import components, read_notebook
-from helpers.press.parameters import read_parameters
+from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import components, read_notebook
+from helpers.pdf.parameters import read_parameters
 from helpers.sweep import cluster, local, remote
 from helpers.sweep.plan import grid
 from helpers.sweep.store import Store, jobs, load
 
 CODE = """import os, time
-from helpers.records import record, stamp
+from helpers.report import record, stamp
 with open({log!r}, "a") as file: file.write(str(n))
 stamp(profile=profile, seed=0)
 if n == 7: raise ValueError("seven")
@@ -166,7 +166,7 @@ def test_code_that_changes_under_a_sweep_is_not_recorded(tmp_path):
 
 def test_a_notebook_without_profiles_is_swept(tmp_path):
     sweep = Sweep(tmp_path)
-    code = "from helpers.records import record\nrecord('tiny/square', n * n)"
+    code = "from helpers.report import record\nrecord('tiny/square', n * n)"
     write(source_notebook(code, parameters="n = 1  # [0..9]"), sweep.path)
     sweep.read()
     assert [outcome.problem for outcome in sweep.run("n=3", timeout=120)] == [""]
@@ -175,7 +175,7 @@ def test_a_notebook_without_profiles_is_swept(tmp_path):
 
 def test_a_record_larger_than_a_pipe_arrives(tmp_path):
     sweep = Sweep(tmp_path)
-    code = "from helpers.records import record\nrecord('tiny/text', 'x' * 1_000_000)"
+    code = "from helpers.report import record\nrecord('tiny/text', 'x' * 1_000_000)"
     write(source_notebook(code), sweep.path)
     sweep.read()
     (outcome,) = sweep.run("n=1", timeout=1e8)  # longer than the system waits at a time

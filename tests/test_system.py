@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import helpers
-from helpers import press
-from helpers.press import doctor, system
+from helpers import pdf as press
+from helpers.pdf import doctor, system
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def run(folder, argument="tex", **programs):
         path = folder / name.replace("_", "-")
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-    command = [sys.executable, "-m", "helpers.press.system", argument]
+    command = [sys.executable, "-m", "helpers.pdf.system", argument]
     environment = {"PATH": str(folder), "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 

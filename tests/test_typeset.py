@@ -3,8 +3,8 @@
 import pytest
 from pypdf import PdfReader
 
-from helpers.press.errors import UserError
-from helpers.press.typeset import first_error, run_latex
+from helpers.pdf.errors import UserError
+from helpers.pdf.typeset import first_error, run_latex
 
 DOCUMENT = r"\documentclass{article}\begin{document}x %s\end{document}"
 DAY = 86_400

@@ -4,10 +4,10 @@ import itertools
 
 import nbformat
 import pytest
-from press_fixtures import executed, write
+from pdf_fixtures import executed, write
 
-from helpers.press.render import render
-from helpers.press.widgets import STATE_MIME, VIEW_MIME
+from helpers.pdf.render import render
+from helpers.pdf.widgets import STATE_MIME, VIEW_MIME
 
 
 def progress(**changes):

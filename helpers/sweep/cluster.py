@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import nbformat
 
 from ..downloads import data_dir
-from ..press.errors import UserError
-from ..press.notebook import ROOT, read_notebook, records, write_atomically
+from ..pdf.errors import UserError
+from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
 from .local import Outcome, Settings
 from .store import Job, Store, changes
 

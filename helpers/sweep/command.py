@@ -9,9 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-from ..press.errors import UserError
-from ..press.notebook import ROOT, components, read_notebook
-from ..press.parameters import read_parameters
+from ..pdf.errors import UserError
+from ..pdf.notebook import ROOT, components, read_notebook
+from ..pdf.parameters import read_parameters
 from . import local
 from .plan import cross, grid, table
 from .store import Job, Store, cores, jobs

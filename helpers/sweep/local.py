@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from ..press.errors import UserError
-from ..press.notebook import read_notebook
+from ..pdf.errors import UserError
+from ..pdf.notebook import read_notebook
 from .store import Job, Store, refuse_changes
 
 LONGEST_WAIT = 86_400  # seconds at a time: the system takes no more than 24 days
@@ -120,7 +120,7 @@ def _child(
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(environment)
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until this process ends)
-    from ..press.execute import execute
+    from ..pdf.execute import execute
 
     started = time.monotonic()
     try:

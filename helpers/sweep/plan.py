@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
-from ..press.errors import UserError
+from ..pdf.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 

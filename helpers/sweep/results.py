@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..press.errors import UserError
+from ..pdf.errors import UserError
 from .store import load
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from .. import mime
-from ..press.errors import UserError
-from ..press.notebook import (
+from ..pdf.errors import UserError
+from ..pdf.notebook import (
     DATA,
     ROOT,
     components,
@@ -26,16 +26,14 @@ from ..press.notebook import (
     read_notebook,
     write_atomically,
 )
-from ..press.parameters import Parameter, Value, choose
+from ..pdf.parameters import Parameter, Value, choose
 from .plan import Run
 
 # Modules that only show and write down: a change to them makes no recorded run outdated.
 MAKES_NO_NUMBERS = (
     "helpers/mime.py",
-    "helpers/plotting.py",
-    "helpers/press/",
-    "helpers/recorded.py",
-    "helpers/records.py",
+    "helpers/pdf/",
+    "helpers/report.py",
     "helpers/sweep/",
 )
 

@@ -12,8 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from ..press.errors import UserError
-from ..press.notebook import components, read_notebook
+from ..pdf.errors import UserError
+from ..pdf.notebook import components, read_notebook
 from .local import kill
 from .store import hardware
 
@@ -22,7 +22,7 @@ def main(order: Path) -> int:
     """Run what is ordered; a run that fails is told on stderr, with exit status 2."""
     asked = json.loads(order.read_text())
     threading.Thread(target=_end_with, args=(asked["parent"],), daemon=True).start()
-    from ..press.execute import execute
+    from ..pdf.execute import execute
 
     notebook, target = Path(asked["notebook"]), Path(asked["target"])
     try:

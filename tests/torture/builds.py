@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from press_fixtures import like_a_clone
+from pdf_fixtures import like_a_clone
 from sweep import Small, figures
 from test_make import make, project
 
@@ -18,7 +18,7 @@ from helpers.sweep.store import load
 __all__ = ["figures", "project"]  # fixtures
 
 TRAINING = """import torch
-from helpers.records import record
+from helpers.report import record
 torch.manual_seed(n)
 x, y = torch.randn(512, 300), torch.arange(512) % 10
 net = torch.nn.Sequential(torch.nn.Linear(300, 400), torch.nn.ReLU(), torch.nn.Linear(400, 10))

@@ -18,12 +18,12 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from press_fixtures import source_notebook, write
+from pdf_fixtures import source_notebook, write
 from test_sweep_runs import Sweep, dask, is_kernel_of, scheduler, squares
 
-from helpers.press.errors import UserError
-from helpers.press.notebook import components, read_notebook
-from helpers.press.parameters import read_parameters
+from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import components, read_notebook
+from helpers.pdf.parameters import read_parameters
 from helpers.sweep import cluster, local
 from helpers.sweep.store import Store, load
 
@@ -36,7 +36,7 @@ RUNS, JOBS, KILLS, SEED = (
 PATIENCE = 600  # seconds for what takes one on an idle machine
 
 CODE = """import os, time
-from helpers.records import record
+from helpers.report import record
 with open("begun.txt", "a") as file:
     file.write(f"{n} {os.getpid()} {os.getppid()}\\n")
 time.sleep(0.5)
@@ -211,7 +211,7 @@ def test_a_kernel_that(tmp_path, figures, name):
 
 def test_a_disk_that_fills_loses_nothing(tmp_path, tmpfs, figures):
     with tmpfs(tmp_path / "small", "size=2m") as small:
-        code = "from helpers.records import record\nprint('x' * 600_000)\n"
+        code = "from helpers.report import record\nprint('x' * 600_000)\n"
         sweep = Small(small, code + "record('tiny/square', n * n)")
         problems = [outcome.problem for outcome in sweep.run("n=1:4", jobs=2)]
         full = [problem for problem in problems if problem]

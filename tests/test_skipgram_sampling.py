@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
-from helpers import skipgram
-from helpers.skipgram import Number
+from helpers import skipgram_sampling as skipgram
+from helpers.skipgram_sampling import Number
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 

@@ -193,7 +193,7 @@ def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
     records would never be done.
     """
     code = "\n".join(cell.source for cell in code_cells(notebook))
-    topics = re.findall(r"\brecorded\(\s*[\"'](\w+)[\"']", code)
+    topics = re.findall(r"\b(?:recorded|runs)\(\s*[\"'](\w+)[\"']", code)
     files = {root / name for name in re.findall(r"[\"'](data/results/[\w/-]+\.json)[\"']", code)}
     found = {path for name in topics for path in (root / RESULTS / name).glob("*.json")}
     return sorted(found | set(filter(Path.is_file, files)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proofs import Proofs, verified
 from torch.nn.functional import scaled_dot_product_attention
 
-from helpers import copying
+from helpers import attention_copying as copying
 
 few = settings(deadline=None, max_examples=40, derandomize=True)
 norms = st.floats(0, 12).map(lambda beta: torch.tensor(beta, dtype=torch.float64))

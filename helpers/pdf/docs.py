@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from .. import mime
-from ..records import commit
+from ..report import commit
 from .edition import read_edition
 from .errors import UserError
 from .notebook import bundles, read_notebook, write_atomically

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
-from helpers import attention
-from helpers.attention import (
+from helpers import attention_complexity as attention
+from helpers.attention_complexity import (
     band_mask,
     causal_linear_attention,
     elu_plus_one,
@@ -21,7 +21,7 @@ from helpers.attention import (
     softmax_attention,
     windowed_attention,
 )
-from helpers.costs import memory, operations
+from helpers.counting import memory, operations
 
 quickly = settings(max_examples=40, deadline=None)
 lengths, widths = st.integers(1, 40), st.integers(1, 6)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
-from helpers import recurrence
-from helpers.recurrence import (
+from helpers import rnn_recurrence as recurrence
+from helpers.rnn_recurrence import (
     LinearRNN,
     compare_positions,
     draw_graph,

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from helpers import mime
-from helpers.press.notebook import write_notebook
+from helpers.pdf.notebook import write_notebook
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent  # the environment that runs the tests: .venv, or conda's

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from helpers.attention import softmax_attention
+from helpers.attention_complexity import softmax_attention
 
 # Coefficients of a, b, c, d (columns) in x₁, x₂, x₃ (rows).
 MIX = ((0, 1, 0, 1), (1, 0, 0, 0), (0, 1, 1, 0))

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
-from helpers import rnn2d
-from helpers.rnn2d import ConvNet, RNN2d, count_by_scalars, sensitivity
+from helpers import rnn2d_parameters as rnn2d
+from helpers.rnn2d_parameters import ConvNet, RNN2d, count_by_scalars, sensitivity
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results" / "rnn2d_parameters"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.costs import crossover, growth_exponent, memory, operations, seconds
+from helpers.counting import crossover, growth_exponent, memory, operations, seconds
 
 sizes = [64, 128, 256, 512, 1024]
 
@@ -51,7 +51,7 @@ def test_time_is_the_least_of_several_runs(monkeypatch, repeats, at_least, count
         clock[0] += next(durations)
         assert not (tensor * 2).requires_grad
 
-    monkeypatch.setattr("helpers.costs.time.thread_time", lambda: clock[0])
+    monkeypatch.setattr("helpers.counting.time.thread_time", lambda: clock[0])
     found = seconds(work, torch.ones(1, requires_grad=True), repeats=repeats, at_least=at_least)
     assert found == min([5.0, 2.0, 1.0, 0.5][:counted])
     assert len(list(durations)) == 5 - counted

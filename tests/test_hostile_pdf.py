@@ -11,20 +11,20 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from pdf_fixtures import claim, executed, value, write
 from PIL import Image
-from press_fixtures import claim, executed, value, write
 from pypdf import PdfReader
 
 from helpers import mime
-from helpers.press.errors import UserError
-from helpers.press.execute import _cut
-from helpers.press.foresee import read_student
-from helpers.press.markdown import harmless_math, pandoc, to_latex
-from helpers.press.notebook import ROOT, read_notebook, write_notebook
-from helpers.press.render import render
-from helpers.press.tables import MAX_CELLS, html_tables
-from helpers.press.text import plain
-from helpers.press.typeset import typeset
+from helpers.pdf.errors import UserError
+from helpers.pdf.execute import _cut
+from helpers.pdf.foresee import read_student
+from helpers.pdf.markdown import harmless_math, pandoc, to_latex
+from helpers.pdf.notebook import ROOT, read_notebook, write_notebook
+from helpers.pdf.render import render
+from helpers.pdf.tables import MAX_CELLS, html_tables
+from helpers.pdf.text import plain
+from helpers.pdf.typeset import typeset
 
 NOTEBOOK = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": %s}'
 ALLOWED = set(
@@ -271,7 +271,7 @@ def test_markdown_that_takes_for_ever_is_refused_with_its_cell(tmp_path, monkeyp
     sources = ["fine", "[" * 2000, "fine, too"]
     notebook.cells += [nbformat.v4.new_markdown_cell(source) for source in sources]
     hurried = lambda pieces, **options: to_latex(pieces, **options | {"seconds": 1})
-    monkeypatch.setattr("helpers.press.render.to_latex", hurried)
+    monkeypatch.setattr("helpers.pdf.render.to_latex", hurried)
     with pytest.raises(UserError, match="cell 3: pandoc is not done with the Markdown after 1 s"):
         render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
 
@@ -294,7 +294,7 @@ def test_a_missing_pandoc_is_no_cells_fault(tmp_path, monkeypatch):
     notebook = executed()
     notebook.cells.append(nbformat.v4.new_markdown_cell("fine"))
     pandoc.cache_clear()
-    monkeypatch.setattr("helpers.press.markdown.pypandoc.get_pandoc_path", missing)
+    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
     with pytest.raises(UserError, match=r"^pandoc is missing"):
         render(write(notebook, tmp_path / "x.ipynb"), tmp_path / "x.tex")
 

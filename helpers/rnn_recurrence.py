@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from helpers.plotting import BLUE, ORANGE, TEXT_WIDTH
+from helpers.report import BLUE, ORANGE, TEXT_WIDTH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.press.markdown import harmless_math, to_latex
-from helpers.press.render import MAX_LINE, MAX_OUTPUT, listing, text_block
-from helpers.press.tables import MAX_ROWS, html_tables
-from helpers.press.text import claimed, escape, plain, prose, sentence, table_cell
+from helpers.pdf.markdown import harmless_math, to_latex
+from helpers.pdf.render import MAX_LINE, MAX_OUTPUT, listing, text_block
+from helpers.pdf.tables import MAX_ROWS, html_tables
+from helpers.pdf.text import claimed, escape, plain, prose, sentence, table_cell
 
 SPECIAL = "\\{}$&#%_^~<>|\"`'"
 

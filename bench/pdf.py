@@ -21,10 +21,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from pypdf import PdfWriter
 
 from helpers.downloads import data_dir
-from helpers.press.colab import without_badge
-from helpers.press.edition import read_edition
-from helpers.press.notebook import ROOT
-from helpers.press.render import render
+from helpers.pdf.colab import without_badge
+from helpers.pdf.edition import read_edition
+from helpers.pdf.notebook import ROOT
+from helpers.pdf.render import render
 
 from . import paired
 
@@ -116,7 +116,7 @@ def main(hw: str = "all", rounds: int = 1) -> None:
     growth = paired.grows("cells", CELLS, [rendering(count) for count in CELLS])
     what, goal = f"{len(names)} notebooks to one PDF", "≥ 2 ×; again ≤ 1 s; after prose ≤ 10 s"
     rows = [paired.row(what, found, *found, unit="s", growth=f"rendering: {growth}", goal=goal)]
-    paired.save("press", rows, seconds_again=unchanged, seconds_after_prose_changed=prose)
+    paired.save("pdf", rows, seconds_again=unchanged, seconds_after_prose_changed=prose)
 
 
 def change_prose(notebook: Path) -> None:

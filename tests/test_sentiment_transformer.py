@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from proofs import Proofs
 from torch import nn
 
-from helpers import sentiment
-from helpers.sentiment import (
+from helpers import sentiment_transformer as sentiment
+from helpers.sentiment_transformer import (
     AttentionHead,
     FirstTokenHead,
     GRUHead,

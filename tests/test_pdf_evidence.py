@@ -4,13 +4,13 @@ import shutil
 import subprocess
 
 import pytest
-from press_fixtures import claim, executed, value, write
+from pdf_fixtures import claim, executed, value, write
 
-from helpers.press.edition import read_edition
-from helpers.press.errors import UserError
-from helpers.press.evidence import check_answers, gather
-from helpers.press.notebook import ROOT
-from helpers.press.render import render
+from helpers.pdf.edition import read_edition
+from helpers.pdf.errors import UserError
+from helpers.pdf.evidence import check_answers, gather
+from helpers.pdf.notebook import ROOT
+from helpers.pdf.render import render
 
 
 def edition(tmp_path, body):

@@ -1,0 +1,360 @@
+"""What a notebook says and shows: values, claims, figures, tables, source, recorded runs.
+
+``record`` hands a number to the LaTeX answers, ``claim`` a statement that the notebook has just
+checked, ``stamp`` how the run was made. Each stores a MIME bundle of its own in the cell's
+output, so that the executed notebook carries all that the PDF quotes by ``\\val{name}`` and
+``\\verified{name}``.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; every line also gets its own dash
+and marker, so that it is told apart in grey.
+"""
+
+import inspect
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from numbers import Integral, Real
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from cycler import cycler
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import mime
+from .pdf.notebook import ROOT
+from .sweep.results import frame
+from .sweep.store import load
+
+__all__ = [
+    "alike", "claim", "commit", "frame", "growth", "heat_map", "image_grid", "panels",
+    "provenance", "record", "runs", "show", "show_source", "stamp", "use_style", "versions",
+]  # fmt: skip
+
+_NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+
+# Okabe & Ito (2008), "Color Universal Design".
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
+)  # fmt: skip
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+RESULTS = ROOT / "data" / "results"
+TEXT_WIDTH = 6.5  # inches: the PDF's letter paper less margins of one inch
+
+
+# Values, claims and the stamp
+
+
+def record(name: str, value: float | int | str, text: str | None = None) -> None:
+    """Record a number for the answers: ``record("rnn2d/parameters", 2_304)``.
+
+    ``text`` is how it reads in print; by default integers get thousands separators and
+    other numbers four significant digits.
+
+    Raises ValueError for a name that is not ``topic/slug`` or a value that is not finite.
+    """
+    _check_name(name)
+    value = _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"record {name!r}: {value} is not a finite number")
+    text = text if text is not None else _format(value)
+    _emit(mime.RECORD, {"name": name, "value": value, "text": text}, f"{name} = {text}")
+
+
+def claim(name: str, holds: bool, evidence: str) -> None:
+    """State whether a claim of the answers holds, and on what evidence.
+
+    No PDF is built from a notebook in which a claim does not hold.
+    """
+    _check_name(name)
+    if not evidence.strip():
+        raise ValueError(f"claim {name!r}: say what was checked in `evidence`")
+    holds = bool(holds)
+    mark = "✓" if holds else "✗ DOES NOT HOLD"
+    content = {"name": name, "holds": holds, "evidence": evidence}
+    _emit(mime.CLAIM, content, f"{mark} {name}: {evidence}")
+
+
+def stamp(
+    *, profile: str, seed: int, data: str = "none", stand_in: bool = False, device: str = "cpu"
+) -> None:
+    """Show how this run was made, so that a quick number can't pass for a real one.
+
+    ``data`` is the ``source`` of the data set that was loaded; ``stand_in`` whether it stands in
+    for the one that the text is about (see ``helpers.data``).
+    """
+    content = {"profile": profile, "seed": seed, "data": data, "device": device}
+    content |= versions() | {"commit": commit()}
+    line = " · ".join(f"{key} {value}" for key, value in content.items())
+    _emit(mime.STAMP, content | {"stand_in": stand_in}, line)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter and of the numerical libraries in use."""
+    return {"python": platform.python_version()} | {n: version(n) for n in ("numpy", "torch")}
+
+
+def commit() -> str:
+    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``.
+
+    A repository that this project's folder merely lies in knows nothing of it.
+    """
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+    try:
+        run = subprocess.run(
+            command, cwd=ROOT, env=limits, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()
+
+
+# Figures, tables and source
+
+
+def use_style() -> None:
+    """Set Matplotlib's defaults, and vector output in notebooks (SVG on screen, PDF in print)."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (TEXT_WIDTH, 2.4),
+            "figure.constrained_layout.use": True,
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "0.9",
+            "grid.linewidth": 0.6,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "legend.frameon": False,
+            "image.cmap": "cividis",
+            "axes.prop_cycle": cycler(color=COLOURS, linestyle=_DASHES, marker=_MARKERS),
+            "pdf.fonttype": 42,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "homework",
+        }
+    )
+    if get_ipython() is not None and hasattr(get_ipython(), "kernel"):
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", "pdf")
+
+
+def show(
+    item: Figure | pd.DataFrame,
+    caption: str,
+    alt: str = "",
+    formats: str | Mapping[str, str] | None = None,
+) -> None:
+    """Display a figure or a table with its caption, in the notebook and in the PDF.
+
+    ``alt`` describes a figure to a reader who cannot see it. ``formats`` says how a
+    table's numbers read: one format for all (``"{:.3f}"``) or one for each column.
+    """
+    metadata = {"caption": caption, "alt": alt}
+    if isinstance(item, Figure):
+        if not alt:
+            raise ValueError(f"figure {caption[:40]!r} needs a description: alt='…'")
+        display(item, metadata=metadata)
+        plt.close(item)
+    else:
+        text = _as_text(item, formats)
+        bundle = {"text/html": text.to_html(index=False), "text/plain": text.to_string(index=False)}
+        display(bundle, metadata=metadata, raw=True)
+
+
+def show_source(*definitions: Callable) -> None:
+    """Show the source of functions or classes that live in ``helpers``, as it runs."""
+    source = "\n\n".join(inspect.getsource(definition).rstrip() for definition in definitions)
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    html = highlight(source, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))
+    display({mime.SOURCE: source, "text/html": html, "text/plain": source}, raw=True)
+
+
+# Drawings that recur
+
+
+def panels(columns: int = 2, *, height: float = 2.3, **options) -> tuple[Figure, Sequence[Axes]]:
+    """A figure as wide as the text with ``columns`` axes side by side; ``height`` in inches."""
+    return plt.subplots(1, columns, figsize=(TEXT_WIDTH, height), squeeze=True, **options)
+
+
+def heat_map(
+    values: pd.DataFrame | np.ndarray,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    pattern: str = "{:.2f}",
+    ax: Axes | None = None,
+    **options,
+) -> Figure:
+    """A matrix as coloured squares with its numbers in them; ``pattern=""`` leaves these out.
+
+    Rows and columns are named as the frame's index and columns are. ``options`` go to ``imshow``.
+    """
+    table = pd.DataFrame(values)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(min(TEXT_WIDTH, 1.4 + 0.8 * table.shape[1]), 2.4))
+    drawn = ax.imshow(table.to_numpy(dtype=float), aspect=options.pop("aspect", "auto"), **options)
+    ax.set_xticks(range(table.shape[1]), table.columns)
+    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.grid(False)
+    for (row, column), value in np.ndenumerate(table.to_numpy(dtype=float)) if pattern else ():
+        red, green, blue, _ = drawn.cmap(drawn.norm(value))
+        ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+        ax.text(column, row, pattern.format(value), ha="center", va="center", color=ink)
+    return ax.figure
+
+
+def growth(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    unit: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Costs against sizes, both logarithmic; the legend gives each fitted exponent.
+
+    ``series`` maps a name to sizes and costs. The fitted line of cost ∝ sizeᵖ is drawn thin.
+    ``unit`` names the size in the legend, as in T^1.02.
+    """
+    from .counting import growth_exponent
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(TEXT_WIDTH, 2.6))
+    for name, (sizes, costs) in series.items():
+        exponent = growth_exponent(sizes, costs)
+        (line,) = ax.loglog(
+            sizes, costs, ls="none", label=f"{name}: {unit or xlabel}^{exponent:.2f}"
+        )
+        middle = [math.exp(np.mean(np.log(numbers))) for numbers in (sizes, costs)]
+        fitted = [middle[1] * (size / middle[0]) ** exponent for size in sizes]
+        ax.loglog(sizes, fitted, color=line.get_color(), marker="", lw=0.8)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax.figure
+
+
+def image_grid(
+    images: Sequence, titles: Sequence[str] = (), *, columns: int = 8, **options
+) -> Figure:
+    """Small pictures (H, W) in rows of ``columns``, dark on white; ``options`` go to ``imshow``."""
+    rows = -(-len(images) // columns)
+    size = TEXT_WIDTH / columns
+    high = size + (0.16 * max((t.count("\n") + 1 for t in titles), default=0))
+    figure, grid = plt.subplots(rows, columns, figsize=(TEXT_WIDTH, rows * high), squeeze=False)
+    for i, ax in enumerate(grid.flat):
+        ax.set_axis_off()
+        if i < len(images):
+            ax.imshow(np.asarray(images[i]), **{"cmap": "gray_r"} | options)
+            ax.set_title(titles[i] if i < len(titles) else "", fontsize=7)
+    return figure
+
+
+# Recorded runs
+
+
+def runs(
+    notebook: str, *, profile: str = "full", folder: Path = ROOT / "data/results"
+) -> list[dict]:
+    """The recorded runs of ``notebook`` in a profile, oldest first; none is an empty list.
+
+    Raises UserError naming a file that is not a record.
+    """
+    found = load(folder / notebook)
+    of_profile = [run for run in found if run["parameters"].get("profile", profile) == profile]
+    return sorted(of_profile, key=lambda run: run["finished"])
+
+
+def alike(runs: list[dict], *varied: str) -> list[dict]:
+    """The largest set of runs that differ in nothing but the parameters ``varied``.
+
+    Of sets of equal size, the one that was begun first.
+    """
+
+    def rest(run: dict) -> str:
+        kept = {name: v for name, v in run["parameters"].items() if name not in varied}
+        return json.dumps(kept, sort_keys=True)
+
+    if not runs:
+        return []
+    (common, _), *_ = Counter(map(rest, runs)).most_common(1)
+    return [run for run in runs if rest(run) == common]
+
+
+def provenance(runs: list[dict]) -> str:
+    """How recorded runs were made: data, device, versions, when."""
+    stamps = [run["stamp"] for run in runs]
+    distinct = lambda values: ", ".join(dict.fromkeys(values))
+    parts = [
+        f"{len(runs)} recorded run{'s' * (len(runs) > 1)} on {distinct(s['data'] for s in stamps)}",
+        distinct(s["device"] for s in stamps),
+        distinct(run["hardware"] for run in runs),
+        "torch " + distinct(s["torch"] for s in stamps),
+        distinct(run["finished"][:10] for run in runs),
+    ]
+    return "; ".join(parts)
+
+
+# How things read
+
+
+def _format(value: float | int | str | bool) -> str:
+    """A number as it reads in print: ``12,345`` or ``0.1235``."""
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _plain(value):
+    """NumPy and torch scalars as plain Python numbers."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise ValueError(f"cannot record a {type(value).__name__}: give a number or a string")
+
+
+def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd.DataFrame:
+    """The frame as it reads: numbers formatted, a labelled index as columns of its own."""
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if isinstance(formats, str):
+        formats = dict.fromkeys(frame.select_dtypes("number"), formats)
+    text = frame.astype(object)
+    for name, pattern in (formats or {}).items():
+        text[name] = [pattern.format(value) for value in frame[name]]
+    return text
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not of the form topic/slug (a–z, 0–9, hyphens)")
+
+
+def _emit(mime_type: str, content: dict, plain: str) -> None:
+    display({mime_type: content, "text/plain": plain}, raw=True)
