@@ -172,9 +172,8 @@ def data() -> tuple[str, str]:
         urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or HUB, timeout=5).close()
     except (OSError, ValueError):
         return f"{found}; {HUB} does not answer", (
-            "behind a proxy set https_proxy, for a mirror HF_ENDPOINT, or DATA_DIR to a folder that "
-            "has them\n(data/README.md); else the quick profile computes on stand-ins, and the full "
-            "one stops"
+            "behind a proxy set https_proxy, for a mirror HF_ENDPOINT, or DATA_DIR to a folder "
+            "with them\n(data/README.md); else the quick profile computes on stand-ins, and full stops"
         )
     return f"{found}; the rest is downloaded when first needed", ""
 

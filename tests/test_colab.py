@@ -16,6 +16,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from helpers.pdf.preflight import check_notebook
+from helpers.pdf.readme import renewed
 from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 from pdf_fixtures import source_notebook, write
@@ -25,8 +27,6 @@ from helpers.pdf.colab import badge, colab_cell, prepare, without_badge
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import execute
 from helpers.pdf.notebook import code_cells, components, notebook_text, read_notebook
-from helpers.pdf.preflight import check_notebook
-from helpers.pdf.readme import renewed
 from helpers.pdf.render import render
 
 ROOT = Path(__file__).parents[1]

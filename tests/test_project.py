@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.pdf.system import PYTHONS
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from helpers.pdf.edition import read_edition
 from helpers.pdf.notebook import code_cells, read_notebook, tags
 from helpers.pdf.parameters import choose, read_parameters
-from helpers.pdf.system import PYTHONS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

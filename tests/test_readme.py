@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import test_project
+from helpers.pdf.readme import renewed
 from pdf_fixtures import like_a_clone, source_notebook, write
 
 from helpers import mime
@@ -20,7 +21,6 @@ from helpers.pdf.edition import read_edition
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import execute
 from helpers.pdf.notebook import read_notebook
-from helpers.pdf.readme import renewed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -58,7 +58,9 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     for wide in re.finditer(r"Overfull \\hbox \(([\d.]+)pt too wide\)(?:.*?lines? (\d+))?", log):
         if float(wide[1]) > MAX_OVERFULL:
             place = _near(log[: wide.start()], work, int(wide[2] or 0))
-            findings.append(f"{place}: a line is {wide[1]} pt too wide: break or shorten it; {DRAFT}")
+            findings.append(
+                f"{place}: a line is {wide[1]} pt too wide: break or shorten it; {DRAFT}"
+            )
     for high in re.finditer(r"Overfull \\vbox \(([\d.]+)pt too high\)", log):
         if float(high[1]) > MAX_OVERFULL:
             place = _near(log[: high.start()], work, 0)

@@ -14,8 +14,8 @@ from nbformat import NotebookNode
 from .errors import UserError
 from .notebook import (
     MARK,
-    ROOT,
     RESULTS,
+    ROOT,
     Run,
     as_run,
     cache_key,
@@ -79,7 +79,9 @@ def execute(
             files = inputs(notebook, source.parent) if own else []
             after = digests(files)  # a file that is new was written by the run itself
             executed.metadata[MARK] = {
-                "key": cache_key(notebook, values, after) if before.items() <= after.items() else "",
+                "key": cache_key(notebook, values, after)
+                if before.items() <= after.items()
+                else "",
                 "profile": profile,
                 "ended": datetime.datetime.now(datetime.UTC).isoformat(),
             }
@@ -213,7 +215,6 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
             startup_timeout=60,
             shutdown_kernel="immediate",
             record_timing=False,
-            coalesce_streams=True,
             resources={"metadata": {"path": str(folder)}},
             config=Config({"KernelManager": sockets}),
         )

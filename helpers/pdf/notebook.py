@@ -63,6 +63,8 @@ def read_notebook(path: Path) -> NotebookNode:
         raise UserError(f"{path} is not a notebook: {type(error).__name__} {error}") from None
     _give_ids(cells)
     metadata = content.get("metadata") or {}
+    if kernel := metadata.get("kernelspec"):
+        metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"} | kernel
     return nbformat.from_dict(
         {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
     )

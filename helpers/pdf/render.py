@@ -22,8 +22,8 @@ from pypdf import PdfReader
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
-from .notebook import checked, is_colab, read_notebook, write_atomically
 from .markdown import harmless_math, pandoc, to_latex
+from .notebook import checked, is_colab, read_notebook, write_atomically
 from .tables import html_tables
 from .text import claimed, escape, plain, prose, sentence
 from .widgets import final_text

@@ -166,7 +166,9 @@ def _settings(
     entries = []
     for run in runs:
         entries += [rf"\claimgroup{{{escape(run.name)}}}"] if run.claims else []
-        entries += [rf"\claimline{{{c.name}}}{{{claimed(c.evidence)}}}" for c in run.claims.values()]
+        entries += [
+            rf"\claimline{{{c.name}}}{{{claimed(c.evidence)}}}" for c in run.claims.values()
+        ]
     if entries:
         lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
