@@ -30,7 +30,7 @@ ifeq ($(filter quick full,$(PROFILE)),)
 endif
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=$(JOBS) --output-sync=line
+MAKEFLAGS += --no-builtin-rules --no-print-directory $(if $(filter 0,$(MAKELEVEL)),--jobs=$(JOBS) --output-sync=line)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 

@@ -173,7 +173,7 @@ def data() -> tuple[str, str]:
     except (OSError, ValueError):
         return f"{found}; {HUB} does not answer", (
             "behind a proxy set https_proxy, for a mirror HF_ENDPOINT, or DATA_DIR to a folder "
-            "with them\n(data/README.md); else the quick profile computes on stand-ins, and full stops"
+            "with them\n(data/README.md); else the quick profile computes on stand-ins"
         )
     return f"{found}; the rest is downloaded when first needed", ""
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from helpers.pdf.foresee import read_student
 from pdf_fixtures import claim, executed, value, write
 from PIL import Image
 from pypdf import PdfReader
 
 from helpers import mime
+from helpers.pdf.edition import read_student
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import _cut
 from helpers.pdf.markdown import harmless_math, pandoc, to_latex
