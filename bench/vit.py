@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import training, vit
-from helpers.datasets import fashion_mnist
+from helpers.data import fashion_mnist
 from helpers.devices import choose_device, matrix_limit
 
 from . import paired
