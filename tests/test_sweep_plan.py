@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pdf_fixtures import claim, executed, source_notebook, value, write
 
-from helpers import catalogue, cli, mime
+from helpers import cli, data, mime
 from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import components
 from helpers.pdf.parameters import read_parameters
@@ -192,10 +192,10 @@ NEW_DATA = "it ran without all its data, and there are other data now"
 def test_other_data_concern_only_a_run_that_had_to_do_without(store, monkeypatch, run, reason):
     (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
     store.save(job, run, PARTS, 1.5)
-    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    monkeypatch.setattr(data, "present", lambda: [("x", 1)])
     assert store.why(job, PARTS) == ""  # they are the same: it would do without again
     assert store.why(job, OTHER_DATA) == reason
-    monkeypatch.setattr(catalogue, "present", lambda: [])
+    monkeypatch.setattr(data, "present", lambda: [])
     assert store.why(job, OTHER_DATA) == ""
 
 
@@ -205,7 +205,7 @@ def test_a_record_of_before_is_judged_by_its_stamp(store, monkeypatch):
     record = json.loads(store.record(job).read_text())
     del record["lacked_data"]
     store.record(job).write_text(json.dumps(record))
-    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
+    monkeypatch.setattr(data, "present", lambda: [("x", 1)])
     assert store.why(job, OTHER_DATA) == NEW_DATA
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from ..downloads import data_dir
+from ..data import data_dir
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
 from .local import Outcome, Settings

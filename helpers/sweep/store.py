@@ -121,7 +121,7 @@ class Store:
         Data count only for a run that had to do without: a record holds for the data set in its
         stamp, wherever that lies and whatever lies beside it.
         """
-        from ..catalogue import present
+        from ..data import present
 
         try:
             record = _read(self.record(job))

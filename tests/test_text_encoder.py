@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import encoder
-from helpers.encoder import (
+from helpers import text_encoder as encoder
+from helpers.text_encoder import (
     attend_by_review,
     load_encoder,
     minilm_attention_inputs,
