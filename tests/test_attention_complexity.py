@@ -169,7 +169,7 @@ MUTATIONS = [
     ("linear-equals-quadratic", "value=1.0)", "value=2.0)"),
     ("operations-linear", "== 4 * T * d * (d + 1) for", "== 4 * T * d**2 for"),
     ("operations-linear", "y = q @ (k.mT @ v)", "y = (q @ k.mT) @ v"),
-    ("crossover-linear", "saved[d, d] < 0 == saved", "saved[d, d] == 0 < saved"),
+    ("crossover-linear", "saved[d, 0] < 0 == saved[d, 1]", "saved[d, 0] == 0 < saved[d, 1]"),
     ("negative-products", "[-0.99]", "[0.99]"),
     ("negative-products", "torch.rand(50, 8), torch.rand", "torch.randn(50, 8), torch.rand"),
     ("features-equal-quadratic", "value=1.0)", "value=2.0)"),
