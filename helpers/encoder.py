@@ -41,8 +41,8 @@ class Encoder:
     source: str
 
 
-def load_encoder(*, profile: str = "quick") -> Encoder:
-    """BERT from the hub in the full profile, the packaged MiniLM in the quick one.
+def load_encoder(*, profile: str = "quick", name: str = BERT) -> Encoder:
+    """The BERT of that ``name`` from the hub in the full profile, the packaged MiniLM in quick.
 
     Where the hub can't be reached the full profile takes MiniLM too, with a warning, and
     ``source`` says so. Raises FileNotFoundError or ValueError as ``minilm_folder`` does, and
@@ -55,31 +55,31 @@ def load_encoder(*, profile: str = "quick") -> Encoder:
     if profile == "quick":
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
-        return _load(BERT, BERT, ask=_hub_answers())
+        return _load(name, name, ask=_hub_answers(name))
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise _damaged(error) from None
+        raise _damaged(name, error) from None
     except OSError as error:
         if "not a valid JSON" in str(error):
-            raise _damaged(error) from None
+            raise _damaged(name, error) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        warnings.warn(f"no {BERT}: {reason} Using {MINILM} instead.", stacklevel=2)
-        return _load(minilm_folder(), f"{MINILM} (packaged, in place of {BERT})")
+        warnings.warn(f"no {name}: {reason} Using {MINILM} instead.", stacklevel=2)
+        return _load(minilm_folder(), f"{MINILM} (packaged, in place of {name})")
 
 
-def _damaged(error: Exception) -> ValueError:
+def _damaged(name: str, error: Exception) -> ValueError:
     reason = str(error).splitlines()[0]
     return ValueError(
-        f"the files of {BERT} on this disk are damaged ({reason}): remove them from the hub's "
+        f"the files of {name} on this disk are damaged ({reason}): remove them from the hub's "
         "cache (`hf cache ls` shows where) and start again"
     )
 
 
-def _hub_answers() -> bool:
-    """Whether the hub can be asked for BERT; without this, transformers tries for half a minute."""
+def _hub_answers(name: str) -> bool:
+    """Whether the hub can be asked for it; without this, transformers tries for half a minute."""
     from huggingface_hub import HfApi
 
     try:
-        HfApi().model_info(BERT, timeout=HUB_SECONDS)
+        HfApi().model_info(name, timeout=HUB_SECONDS)
     except Exception:  # whatever its HTTP library raises: then only what is on this disk counts
         return False
     return True
