@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 BERT_CASED = "bert-base-cased"
 CLASSES = ("negative", "neutral", "positive")
+COLUMNS = (
+    "epoch", "training loss", "training accuracy", "validation loss", "validation accuracy",
+    "seconds",
+)  # fmt: skip
 Batch = tuple["BatchEncoding", Tensor]
+Rows = Sequence[Tensor]
 
 
 def class_of(score: int) -> int:
@@ -74,10 +80,9 @@ class Reviews(Dataset):
 def in_batches(
     reviews: Reviews, rows: Tensor, *, size: int = 16, generator: torch.Generator | None = None
 ) -> DataLoader:
-    """The reviews ``rows`` in batches of ``size``; with a generator in random order.
+    """The reviews ``rows`` in batches of ``size``: in their order, or drawn by a generator.
 
-    Then of 32 batches drawn together those of similar length share one, which leaves little
-    padding to compute.
+    Of each 32 batches drawn, reviews of similar length share one: that leaves little padding.
     """
     plan = rows.split(size)
     if generator is not None:
@@ -106,15 +111,12 @@ class ReviewClassifier(nn.Module):
 
 
 def train_epoch(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    optimizer: torch.optim.Optimizer,
-    schedule: LRScheduler,
+    model: nn.Module, batches: Iterable[Batch], optimizer: Optimizer, schedule: LRScheduler
 ) -> tuple[float, float]:
     """One pass that learns: its loss (nats) and accuracy, both per review."""
     model.train()
     loss_sum, right, seen = 0.0, 0, 0
-    for tokens, classes in batches:
+    for tokens, classes in tqdm(batches, desc="training", leave=False, mininterval=1):
         logits = model(**tokens)
         loss = F.cross_entropy(logits, classes)
         optimizer.zero_grad()
@@ -144,45 +146,32 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
 
 
 def fit(
-    model: nn.Module,
-    reviews: Reviews,
-    training: Tensor,
-    validation: Tensor,
-    *,
-    epochs: int,
-    seed: int,
-    rate: float = 2e-5,
-    size: int = 16,
+    model: nn.Module, data: Reviews, rows: Rows, *, epochs: int, rate: float, size: int, seed: int
 ) -> list[dict[str, float]]:
-    """Train in place; end with the weights of the epoch that validated best.
+    """Train in place on the first of two sets of rows; end with the weights of the best epoch.
 
-    AdamW (Loshchilov and Hutter 2019), its rate falling in a line to 0. Returns a row for each
-    epoch, with its seconds.
+    Best is what has the highest accuracy on the second set. AdamW (Loshchilov and Hutter 2019),
+    its rate falling in a line to 0. Returns a row for each epoch, with its seconds.
     """
     torch.manual_seed(seed)  # for dropout
     draw = torch.Generator().manual_seed(seed)
-    steps = epochs * -(-len(training) // size)
+    steps = epochs * -(-len(rows[0]) // size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, fused=True)
     schedule = LambdaLR(optimizer, lambda step: 1 - step / steps)
-    history, best = [], -1.0
-    with tqdm(total=steps, desc="fine-tuning", unit="batch", mininterval=1) as bar:
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            batches = in_batches(reviews, training, size=size, generator=draw)
-            trained = train_epoch(model, counted(batches, bar), optimizer, schedule)
-            validated = evaluate(model, in_batches(reviews, validation))
-            if validated[1] > best:
-                best, weights = validated[1], copy.deepcopy(model.state_dict())
-            names = "training loss", "training accuracy", "validation loss", "validation accuracy"
-            scores = dict(zip(names, (*trained, *validated), strict=True))
-            seconds = time.perf_counter() - start
-            history.append({"epoch": epoch} | scores | {"seconds": seconds})
+    history = []
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        batches = in_batches(data, rows[0], size=size, generator=draw)
+        trained = train_epoch(model, batches, optimizer, schedule)
+        validated = evaluate(model, in_batches(data, rows[1]))
+        values = epoch, *trained, *validated, time.perf_counter() - start
+        history.append(dict(zip(COLUMNS, values, strict=True)))
+        if history[-1] is best_epoch(history):
+            weights = copy.deepcopy(model.state_dict())
     model.load_state_dict(weights)
     return history
 
 
-def counted(batches: Iterable[Batch], bar: tqdm) -> Iterable[Batch]:
-    """The same batches; the bar moves on after each."""
-    for batch in batches:
-        yield batch
-        bar.update()
+def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
+    """The epoch with the highest validation accuracy; the first of them if there are several."""
+    return max(history, key=lambda epoch: epoch["validation accuracy"])
