@@ -90,8 +90,12 @@ def in_batches(
         parts = (part[reviews.lengths[part].argsort()] for part in drawn.split(32 * size))
         plan = [batch for part in parts for batch in part.split(size)]
         plan = [plan[i] for i in torch.randperm(len(plan), generator=generator)]
-    plan = [batch.tolist() for batch in plan]
-    return DataLoader(reviews, batch_sampler=plan, collate_fn=reviews.collate)
+    return DataLoader(
+        reviews,
+        batch_sampler=[batch.tolist() for batch in plan],
+        collate_fn=reviews.collate,
+        generator=torch.Generator(),  # else it draws from the numbers that dropout draws from
+    )
 
 
 class ReviewClassifier(nn.Module):
