@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, BertModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, BertModel
 
 BERT_CASED = "bert-base-cased"
 CLASSES = ("negative", "neutral", "positive")
@@ -52,17 +52,11 @@ class Reviews(Dataset):
     """N reviews as token numbers from [CLS] to [SEP], at most ``length`` of them, and classes."""
 
     def __init__(
-        self,
-        texts: Sequence[str],
-        classes: Sequence[int],
-        tokenizer: "PreTrainedTokenizerBase",
-        *,
-        length: int = 160,
-        device: str = "cpu",
+        self, texts: list[str], classes: list[int], tokenizer, *, length: int, device: str = "cpu"
     ):
-        self.ids = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-        self.classes, self.tokenizer, self.device = list(classes), tokenizer, device
+        self.ids = tokenizer(texts, truncation=True, max_length=length)["input_ids"]
         self.lengths = torch.tensor([len(ids) for ids in self.ids])  # (N,)
+        self.classes, self.tokenizer, self.device = classes, tokenizer, device
 
     def __len__(self) -> int:
         return len(self.ids)
