@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from helpers.counting import growth_exponent
 from helpers.pdf.notebook import ROOT, write_atomically
 from helpers.report import commit, versions
-from helpers.sweep.store import hardware
+from helpers.sweep.runs import hardware
 
 RECORDS = ROOT / "data" / "results" / "bench"
 Rates = dict[str, list[float]]

@@ -195,6 +195,19 @@ def badges() -> None:
 
 
 @homework.command()
+@click.argument("names", nargs=-1, type=click.Choice(["fashion_mnist", "imdb", "snippets"]))
+def data(names: tuple[str, ...]) -> int:
+    """Download the data sets."""
+    from .data import download
+
+    failed = 0
+    for found, problem in download(names):
+        failed += bool(problem)
+        print(f"[FAIL] {problem}" if problem else f"[OK] {found}")
+    return min(failed, 1)
+
+
+@homework.command()
 def doctor() -> int:
     """Is everything there that a build needs, and if not, what brings it?"""
     from .doctor import main

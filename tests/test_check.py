@@ -42,7 +42,7 @@ def test_lines_and_pages_that_stand_out_are_caught(tmp_path, points, caught):
 
 def test_each_line_that_stands_out_is_named_where_it_was_written(tmp_path):
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "b.tex").write_text("% cell 1\nx\n% cell 2\nwide\n")
+    (tmp_path / "notebooks" / "b.tex").write_text("\\nbcell{1}\nx\n\\nbcell{2}\nwide\n")
     wide = LINE.format("9.0").replace("3--4", "4--4")
     log = f"(../../solutions_latex/answers/a.tex{wide})\n(./notebooks/b.tex{wide})\n"
     answer, notebook = check_log(log, tmp_path)

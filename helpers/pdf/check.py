@@ -216,12 +216,12 @@ def _resolve(item):
 def place(path: str, line: int, work: Path) -> str:
     """What a person wrote for a file that TeX was reading: a notebook's cell, an answer's line.
 
-    ``path`` is as in TeX's log. The press writes ``% cell 7`` before each cell of a body.
+    ``path`` is as in TeX's log. The press writes ``\\nbcell{7}`` before each cell of a body.
     """
     file = work / path
     if match := re.search(r"notebooks/([^/]+)\.tex$", path):
         before = _text(file).splitlines()[:line] if line and file.exists() else []
-        cells = [found[1] for text in before if (found := re.match(r"% cell (\d+)$", text))]
+        cells = [found[1] for text in before if (found := re.match(r"\\nbcell\{(\d+)\}", text))]
         return f"notebooks/{match[1]}.ipynb" + (f", cell {cells[-1]}" if cells else "")
     if match := re.search(r"(answers/|figures/)?[^/]+\.(?:tex|cls|sty)$", path):
         return f"solutions_latex/{match[0]}" + (f":{line}" if line else "")

@@ -342,29 +342,3 @@ def _imported(source: str, package: Path, root: Path) -> set[Path]:
     files = {path.with_suffix(".py") for path in candidates}
     files |= {path / "__init__.py" for path in candidates}
     return {path for path in files if path.is_file()}
-
-
-# Until recorded runs are told apart by a recipe: what helpers.sweep still asks for
-
-DATA = "the data sets"
-
-
-def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
-    """What a recorded run's numbers depend on besides its parameters, each part as a hash."""
-    code = json.dumps([cell.source for cell in code_cells(notebook)])
-    lock = [path for path in [root / "requirements.lock"] if path.exists()]
-    files = digests([*helper_modules(notebook, root), *lock])
-    parts = {"the notebook's code": hashlib.sha256(code.encode()).hexdigest()[:16]}
-    parts |= {str(Path(path).relative_to(root)): digest for path, digest in files.items()}
-    return parts | {DATA: data_at_hand(root)[1]}
-
-
-def differing(before: dict, after: dict, but: tuple[str, ...] = ()) -> list[str]:
-    """The parts that differ, less the data sets and those whose names begin as ``but``."""
-    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
-    return [name for name in names if not name.startswith((DATA, *but))]
-
-
-def lacks_data(executed: NotebookNode) -> bool:
-    """Whether a run computed on a stand-in."""
-    return as_run(executed, "the run").on_stand_in

@@ -192,7 +192,7 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
 def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
     """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell.
 
-    Raises UserError with TeX's own errors, each where the user wrote it.
+    Raises UserError with all of TeX's errors, each where the user wrote it.
     """
     if not shutil.which("latexmk") or not shutil.which("xelatex"):
         raise UserError("TeX is not installed: run `make tex`")
@@ -210,7 +210,7 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         "LC_ALL": "C",
     }
     options = ["-no-shell-escape", "-file-line-error"]
-    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-halt-on-error"]
+    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode"]
     command += [f"-latexoption={option}" for option in options]
     limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
     run = subprocess.run(
@@ -225,25 +225,26 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         for ending in ("aux", "map", "out", "bbl"):  # read by the next run, and perhaps the cause
             (work / f"{name}.{ending}").unlink(missing_ok=True)
         log = work / f"{name}.log"
-        detail = first_error(_text(log) if log.exists() else "", work)
+        detail = "\n".join(tex_errors(_text(log) if log.exists() else "", work))
         detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
         raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
 
-def first_error(log: str, work: Path) -> str:
-    """TeX's first error: the notebook's cell or the answer's line, what, and the text there.
-
-    Two searches: one pattern for both takes exponential time where no line is named.
-    """
-    message = re.search(r"^(?:! |(\.[^\n:]*\.\w+):(\d+): )(.*)", log, re.M)
-    if not message:
-        return ""
-    line = re.compile(r"^l\.\d+ (.*)", re.M).search(log, message.end())
-    where = f"{place(message[1], int(message[2]), work)}: " if message[1] else ""
-    text = f" ({line[1].strip()[-60:]})" if line and line[1].strip() else ""
-    missing = re.search(r"File [`']([^']*)' not found", message[3])
-    hint = f": put it into solutions_latex/figures/ ({missing[1]})" if missing else ""
-    return f"{where}{message[3]}{text}{hint}"
+def tex_errors(log: str, work: Path) -> list[str]:
+    """TeX's errors, each once: the notebook's cell or the answer's line, what, the text there."""
+    found = []
+    lines = log.splitlines()
+    for i, line in enumerate(lines):
+        match = re.match(r"(?:! |(\.[^\n:]*\.\w+):(\d+): )(.*)", line)
+        if not match or "Emergency stop" in line:
+            continue
+        near = next((text for text in lines[i + 1 : i + 12] if text.startswith("l.")), "")
+        text = near.partition(" ")[2].strip()[-60:]
+        where = f"{place(match[1], int(match[2]), work)}: " if match[1] else ""
+        missing = re.search(r"File [`']([^']*)' not found", match[3])
+        hint = ": put it into solutions_latex/figures/" if missing else ""
+        found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
+    return list(dict.fromkeys(found))[:20]
 
 
 def _epoch(runs: Sequence[Run]) -> int:
