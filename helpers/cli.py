@@ -3,13 +3,16 @@
 import argparse
 import math
 import os
+import reprlib
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from .pdf.errors import UserError
-from .sweep.command import add_commands, whole
+from .sweep import command as sweeps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,11 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
         if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
             stream.reconfigure(errors="replace")
-    options = _parser().parse_args(_pairs_joined(sys.argv[1:] if arguments is None else arguments))
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = options.run(options) or 0
+        if arguments[:1] in (["sweep"], ["results"]):
+            called = getattr(sweeps, arguments[0])
+            status = called.main(
+                arguments[1:], prog_name=f"homework {arguments[0]}", standalone_mode=False
+            )
+        else:
+            options = _parser().parse_args(_pairs_joined(arguments))
+            status = options.run(options)
         sys.stdout.flush()  # here, where a full disk or a reader that is gone can be told
-        return status
+        return status or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except UserError as error:
         print(f"homework: {error}", file=sys.stderr)
         return 2
@@ -37,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"homework: {place}{error.strerror}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         print("homework: stopped", file=sys.stderr)
         return 130
 
@@ -49,7 +62,7 @@ def _pairs_joined(arguments: Sequence[str]) -> list[str]:
     other commands have no -p, and argparse says so.
     """
     waiting, joined = list(arguments), []
-    if waiting[:1] not in (["execute"], ["sweep"]):
+    if waiting[:1] != ["execute"]:
         return waiting
     while waiting:
         if waiting[0] == "-p" and len(waiting) > 2:
@@ -65,6 +78,18 @@ def _pair(text: str) -> list[str]:
     if not separator:
         raise argparse.ArgumentTypeError("write it as -p NAME VALUE")
     return [name, value]
+
+
+def whole(text: str, low: int, high: int) -> int:
+    """A number from the command line; argparse's error if it is not whole, or out of range."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        limit = f"from {low} to {high:,}" if high < sys.maxsize else f"of at least {low}"
+        raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not a whole number {limit}")
+    return number
 
 
 def _timeout(text: str) -> int:
@@ -106,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
     doctor.set_defaults(run=_doctor)
-    add_commands(commands)
+    commands.add_parser("sweep", help="run a notebook with many parameters")
+    commands.add_parser("results", help="the records of a sweep as a table")
     return parser
 
 

@@ -74,8 +74,6 @@ def test_a_parameter_without_a_value_is_refused(rest, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["sweep", "vit_training", "-p", "epochs", "-3"], "takes values as -g epochs=-3\n"),
-        (["sweep", "vit_training", "-p", "epochs"], "takes values as -g epochs=VALUES\n"),
         (["render", "x.ipynb", "-p", "epochs", "3"], "unrecognized arguments: -p"),
     ],
 )
