@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..downloads import data_dir
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
 from . import task
@@ -221,6 +220,8 @@ def pack(notebook: Path) -> task.Bundle:
 
     The notebook goes to ``notebooks/`` there, wherever it lies here.
     """
+    from ..data import data_dir  # and torch
+
     files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
     files = [path for path in files if "__pycache__" not in path.parts]
     files += records(read_notebook(notebook))
