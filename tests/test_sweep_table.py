@@ -140,7 +140,6 @@ def test_a_table_for_the_eye_hides_what_is_the_same_and_csv_has_all(seeded, note
 
 def test_results_are_found_by_path_and_by_name(seeded, notebook, capsys):
     assert shown(capsys, notebook) == shown(capsys, "x")  # no notebooks/x.ipynb is needed
-    assert cli.main(["results", "vit_trainin"]) == 2 or not capsys.readouterr().err
 
 
 def test_runs_are_grouped_by_lists_and_by_none_too():
@@ -268,8 +267,8 @@ def test_a_sweep_with_nothing_to_do_needs_no_turn(store, notebook, capsys):
     ("count", "wanted", "message"),
     [
         (0, "0,1", "--gpus 0,1: PyTorch finds no GPU here: see `make doctor`, or leave"),
-        (1, "0,1", "there is no GPU 1; the only GPU is 0"),
-        (2, "2,0", "there is no GPU 2; the GPUs are 0 to 1"),
+        (1, "0,1", "there is no GPU 1, only 0 to 0"),
+        (2, "2,0", "there is no GPU 2, only 0 to 1"),
         (2, "0,,1", "not a list of devices"),
         (2, "0,1", ""),
         (2, "GPU-5a", ""),
@@ -290,9 +289,8 @@ def test_a_gpu_that_is_not_there_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--timeout", "0"], "'0' is not a number of seconds above 0"),
-        (["--timeout", "nan"], "'nan' is not a number of seconds above 0"),
-        (["--timeout", "inf"], "'inf' is not a number of seconds above 0"),
+        (["--timeout", "0"], "'--timeout': 0.0 is not in the range"),
+        (["--timeout", "inf"], "'--timeout': inf is not in the range"),
         (["--jobs", "0"], "'--jobs': 0 is not in the range"),
         (["-p", "n", "-3"], "a sweep takes values as -g n=-3"),
         (["--scheduler", "tcp://x:1", "--jobs", "2"], "--jobs and --gpus are for runs here"),

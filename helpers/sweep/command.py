@@ -1,6 +1,5 @@
 """``homework sweep`` and ``homework results``: the command line of the sweep."""
 
-import math
 import os
 import sys
 import threading
@@ -18,21 +17,7 @@ from .plan import cross, grid, table
 from .runs import Job, Store, cores, jobs, load
 
 PROCESSES = click.IntRange(1, 64 * cores())
-
-
-class Seconds(click.ParamType):
-    """A time that can be waited for."""
-
-    name = "seconds"
-
-    def convert(self, value, param, ctx):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not 0 < number <= threading.TIMEOUT_MAX:  # NaN is neither
-            self.fail(f"{value!r} is not a number of seconds above 0; leave it out for no limit")
-        return number
+SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 
 
 @click.command(help="Run a notebook with many parameters.")
@@ -56,7 +41,7 @@ class Seconds(click.ParamType):
 @click.option("--limit", type=click.IntRange(1), help="run at most this many")
 @click.option("--only-failed", is_flag=True, help="run only what failed before")
 @click.option("--metric", help="the value that progress shows")
-@click.option("--timeout", type=Seconds(), help="for one run")
+@click.option("--timeout", type=SECONDS, help="for one run")
 @click.option("--retries", type=click.IntRange(0, 1000), default=0, help="for a run that fails")
 @click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
@@ -147,19 +132,17 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
     """Raises UserError for devices that are not there: runs would quietly take the processor."""
     import torch
 
-    wanted = f"--gpus {','.join(gpus)}"
     if not torch.cuda.is_available():
         raise UserError(
-            f"{wanted}: PyTorch finds no GPU here: see `make doctor`, or leave --gpus out to run "
-            "on the processor"
+            f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, or leave "
+            "--gpus out to run on the processor"
         )
     # Where some are hidden, PyTorch counts the others only, and --gpus can name any.
-    if "CUDA_VISIBLE_DEVICES" in os.environ or not all(gpu.isdecimal() for gpu in gpus):
-        return
-    count = torch.cuda.device_count()
-    if absent := [gpu for gpu in gpus if int(gpu) >= count]:
-        there = "the only GPU is 0" if count == 1 else f"the GPUs are 0 to {count - 1}"
-        raise UserError(f"{wanted}: there is no GPU {absent[0]}; {there}")
+    count = 10**9 if "CUDA_VISIBLE_DEVICES" in os.environ else torch.cuda.device_count()
+    if absent := [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]:
+        raise UserError(
+            f"--gpus {','.join(gpus)}: there is no GPU {absent[0]}, only 0 to {count - 1}"
+        )
 
 
 def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: str | None) -> int:
@@ -198,16 +181,18 @@ def run_results(options: SimpleNamespace) -> None:
     """Print a table of records; ``options`` are those of ``results``."""
     from . import table as tables
 
-    name, recipe = Path(options.notebook).stem, None
-    folder = Store(name).records
-    if options.notebook.endswith(".ipynb") or not folder.exists():
-        _notebook(options.notebook)  # a word about a name that is neither notebook nor records
-    path = ROOT / "notebooks" / f"{name}.ipynb"
-    path = Path(options.notebook) if options.notebook.endswith(".ipynb") else path
+    path = Path(options.notebook)
+    if path.suffix != ".ipynb":
+        path = ROOT / "notebooks" / f"{path.name}.ipynb"
+    folder, recipe = Store(path.stem).records, None
     if path.exists():
         recipe = read_recipe(read_notebook(path), path)
+    elif not folder.exists():
+        _notebook(options.notebook)  # a word about a name that is neither notebook nor records
     if not (records := load(folder)):
-        raise UserError(f"{folder} has no records yet: `homework sweep {name} -g …` makes them")
+        raise UserError(
+            f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
+        )
     frame = tables.where(tables.everything(records, recipe), list(options.where))
     by = list(dict.fromkeys(filter(None, map(str.strip, options.by.split(",")))))
     print(tables.report(frame, by, options.metric, options.style))

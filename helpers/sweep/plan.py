@@ -119,7 +119,7 @@ def _range(text: str, axis: str) -> list[str]:
     try:
         first, last, *rest = map(Decimal, text.split(":"))
         if not rest and (first % 1 or last % 1):
-            raise UserError(_needs_step(text, first, last, axis))
+            raise UserError(f"-g {axis!r}: a range of fractions needs a step, as in {text}:0.1")
         step = rest[0] if rest else Decimal(1 if last >= first else -1)
         count = math.floor((last - first) / step) + 1
     except ArithmeticError:  # a step of 0, or too large
@@ -127,14 +127,6 @@ def _range(text: str, axis: str) -> list[str]:
     if not 1 <= count <= MOST_VALUES or max(abs(first), abs(last)) > LARGEST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
     return [f"{(first + i * step).normalize():f}" for i in range(count)]
-
-
-def _needs_step(text: str, first: Decimal, last: Decimal, axis: str) -> str:
-    """What to say of ``0.1:0.5``: by steps of 1 it would be 0.1 alone."""
-    digits = min(number.normalize().as_tuple().exponent for number in (first, last))
-    step = Decimal((last < first, (1,), digits))
-    name = axis.partition("=")[0].strip()
-    return f"-g {axis!r}: a range of fractions needs a step: say {name}={text}:{step}"
 
 
 def _distinct(runs: list[Run]) -> list[Run]:
