@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from helpers import sentiment_transformer as sentiment
 from helpers.devices import choose_device
-from helpers.encoder import Encoder, load_encoder
 from helpers.features import frozen_features, tokenise
 from helpers.reviews import imdb
+from helpers.text_encoder import Encoder, load_encoder
 
 from . import paired
 

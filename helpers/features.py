@@ -23,7 +23,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from helpers.downloads import shown
-from helpers.encoder import packed_layers
+from helpers.text_encoder import packed_layers
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerBase

@@ -33,8 +33,8 @@ from matplotlib.figure import Figure
 
 from . import mime
 from .pdf.notebook import ROOT
-from .sweep.results import frame
-from .sweep.store import load
+from .sweep.runs import load
+from .sweep.table import frame
 
 __all__ = [
     "alike", "claim", "commit", "frame", "growth", "heat_map", "image_grid", "panels",
@@ -284,6 +284,7 @@ def runs(
     """
     found = load(folder / notebook)
     of_profile = [run for run in found if run["parameters"].get("profile", profile) == profile]
+    of_profile = [run | {"metrics": run["values"]} for run in of_profile]  # until none says it
     return sorted(of_profile, key=lambda run: run["finished"])
 
 

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.encoder import mask, token_vectors
 from helpers.features import plan_batches
 from helpers.gru import BidirectionalGRU
+from helpers.text_encoder import mask, token_vectors
 
 if TYPE_CHECKING:
     from transformers import BertModel

@@ -68,7 +68,7 @@ def small_bert():
     import torch
     from transformers import BertConfig, BertModel
 
-    from helpers.encoder import attend_by_review
+    from helpers.text_encoder import attend_by_review
 
     torch.manual_seed(0)
     config = BertConfig(

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from helpers import features
 from helpers import sentiment_transformer as sentiment
-from helpers.encoder import load_encoder, token_vectors
 from helpers.features import (
     TokenRows,
     first_layers,
@@ -26,6 +25,7 @@ from helpers.features import (
     tokenise,
     truncate,
 )
+from helpers.text_encoder import load_encoder, token_vectors
 
 TEXTS = ["A fine film.", "", "Dull. " * 40, "Кино 🎬 电影!", "I would see it again, twice."]
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers import gru
-from helpers.encoder import mask
 from helpers.gru import BidirectionalGRU, Recurrence
+from helpers.text_encoder import mask
 
 WIDTH = 6
 

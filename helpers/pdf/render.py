@@ -24,7 +24,7 @@ from .colab import without_badge
 from .errors import UserError
 from .evidence import checked
 from .markdown import harmless_math, pandoc, to_latex
-from .notebook import is_colab, read_notebook, write_atomically
+from .notebook import is_colab, read_notebook, tags, write_atomically
 from .tables import html_tables
 from .text import claimed, escape, plain, prose, sentence
 from .widgets import final_text
@@ -61,7 +61,7 @@ def render(executed: Path, target: Path) -> None:
     notebook = read_notebook(executed)
     for number, cell in enumerate(notebook.cells, 1):
         cell.metadata.number = number  # by which an error names it
-    notebook.cells = [cell for cell in notebook.cells if not is_colab(cell)]
+    notebook.cells = [cell for cell in notebook.cells if _is_shown(cell)]
     outputs = Outputs(folder=target.with_suffix(".figures"))
     exporter = LatexExporter(
         template_name="homework",
@@ -69,6 +69,10 @@ def render(executed: Path, target: Path) -> None:
         default_preprocessors=[],  # nbconvert's own would want Inkscape, and stumble over bad data
         preprocessors=[Prose(), Code(), outputs],
     )
+    for cells in _parted(notebook.cells):
+        if parts := _parts(cells[0]):
+            cells[0].metadata.begin = f"\n\\nbpart{{{parts}}}\\ifhwpart\n"
+            cells[-1].metadata.end = "\n\\fi\n"
     body, _ = exporter.from_notebook_node(notebook)
     with lock(target.parent):
         for outdated in outputs.folder.glob("figure-*"):
@@ -82,6 +86,32 @@ def lock(bodies: Path) -> FileLock:
     """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
     bodies.mkdir(parents=True, exist_ok=True)
     return FileLock(bodies / ".lock")
+
+
+def _is_shown(cell: NotebookNode) -> bool:
+    """Whether a cell has a place on paper; its claims count all the same."""
+    return not is_colab(cell) and not {"remove-cell", "hide-cell"} & set(tags(cell))
+
+
+def _shows_input(cell: NotebookNode) -> bool:
+    """Whether nobody folds the code: by a tag, in JupyterLab, or as a form in Colab."""
+    folded = cell.metadata.get("jupyter", {}).get("source_hidden")
+    form = cell.metadata.get("cellView") == "form"
+    return not (folded or form or {"hide-input", "remove-input"} & set(tags(cell)))
+
+
+def _shows_outputs(cell: NotebookNode) -> bool:
+    return not {"hide-output", "remove-output"} & set(tags(cell))
+
+
+def _parts(cell: NotebookNode) -> str:
+    """``a,b`` of a cell tagged part-a and part-b: an edition may ask for some parts only."""
+    return ",".join(tag.removeprefix("part-") for tag in tags(cell) if tag.startswith("part-"))
+
+
+def _parted(cells: list[NotebookNode]) -> list[list[NotebookNode]]:
+    """Runs of cells that belong to the same parts."""
+    return [list(run) for _, run in groupby(cells, key=_parts)]
 
 
 class Prose(Preprocessor):
@@ -115,7 +145,7 @@ class Code(Preprocessor):
 
     def preprocess_cell(self, cell, resources, index):
         if cell.cell_type == "code":
-            cell.metadata.latex = listing(cell.source, "nbcode")
+            cell.metadata.latex = listing(cell.source, "nbcode") if _shows_input(cell) else ""
         return cell, resources
 
 
@@ -133,7 +163,8 @@ class Outputs(Preprocessor):
     def preprocess_cell(self, cell, resources, index):
         if cell.cell_type == "code":
             self.cell = f"cell {cell.metadata.number}"
-            cell.metadata.shown = [self._output(output) for output in _joined(cell.outputs)]
+            shown = [self._output(output) for output in _joined(cell.outputs)]
+            cell.metadata.shown = shown if _shows_outputs(cell) else []
         return cell, resources
 
     def _output(self, output: NotebookNode) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from helpers.datasets import Corpus, imdb
-from helpers.encoder import load_encoder, minilm_folder
+from helpers.text_encoder import load_encoder, minilm_folder
 
 EDGES = [
     "",
