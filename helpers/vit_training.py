@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
-from .devices import choose_device
-from .muon import Muon
+from helpers.devices import choose_device
+from helpers.muon import Muon
 
+PATCH, GRID = 4, 7  # pixels along a patch, patches along an image of 28 pixels
 PIXEL_MEAN, PIXEL_STD = 0.286, 0.353  # of Fashion-MNIST's training images, black 0 to white 1
 
 
@@ -75,11 +76,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention mixes the tokens, then a two-layer network works on each token by itself.
-
-    Both begin by adding nothing (Zhang et al. 2019, "Fixup"), so that at first a deep model
-    is as easy to train as a shallow one.
-    """
+    """Attention mixes the tokens, then a two-layer network works on each token by itself."""
 
     def __init__(self, *, width: int, heads: int):
         super().__init__()
@@ -87,7 +84,7 @@ class Block(nn.Module):
         self.attention = Attention(width=width, heads=heads)
         self.up = Linear(width, 4 * width, bias=False)
         self.down = Linear(4 * width, width, bias=False)
-        for last in (self.attention.out, self.down):
+        for last in (self.attention.out, self.down):  # at the start a block adds nothing
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,40 +95,25 @@ class Block(nn.Module):
 class VisionTransformer(nn.Module):
     """Images (B, 28, 28) to class scores (B, classes), float32.
 
-    In training, each batch shows only ``kept`` patches, drawn anew (PatchDropout, Liu et al.
-    2023), which saves time; in evaluation mode all are shown. ``kept`` may be set anew at any
-    time. ``heads`` must divide ``width``; it changes no parameter count. Raises ValueError if
-    sizes do not fit together.
+    In training a batch shows only ``kept`` patches, drawn anew (PatchDropout, Liu et al. 2023);
+    in evaluation mode all are shown. Raises ValueError where ``heads`` do not divide ``width``.
     """
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        heads: int,
-        width: int = 96,
-        classes: int = 10,
-        size: int = 28,
-        patch: int = 4,
-        kept: int | None = None,
-        dtype: torch.dtype = torch.float32,
-    ):
+    def __init__(self, *, layers, heads, width=96, classes=10, kept=GRID**2, dtype=torch.float32):
         super().__init__()
-        if width % heads or size % patch:
-            raise ValueError(f"{heads} heads must divide {width}, patches of {patch} tile {size}")
-        self.patch, self.grid, self.dtype = patch, size // patch, dtype
-        self.kept = self.grid**2 if kept is None else kept
-        self.embed = Linear(patch**2, width)
-        self.positions = nn.Parameter(0.02 * torch.randn(self.grid**2, width))
+        if width % heads:
+            raise ValueError(f"{heads} heads must divide the width, {width}")
+        self.kept, self.dtype = kept, dtype
+        self.embed = Linear(PATCH**2, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(GRID**2, width))
         self.blocks = nn.ModuleList(Block(width=width, heads=heads) for _ in range(layers))
         self.norm = LayerNorm(width)
         self.classify = Linear(width, classes)
 
     def patches(self, images: Tensor) -> Tensor:
         """The patches as rows of pixels: (B, 28, 28) -> (B, 49, 16)."""
-        B, n, p = len(images), self.grid, self.patch
-        tiles = images.view(B, n, p, n, p).transpose(2, 3)  # (B, n, n, p, p)
-        return tiles.reshape(B, n * n, p * p)
+        tiles = images.view(-1, GRID, PATCH, GRID, PATCH).transpose(2, 3)  # (B, 7, 7, 4, 4)
+        return tiles.reshape(-1, GRID**2, PATCH**2)  # (B, 49, 16)
 
     def tokens(self, images: Tensor) -> Tensor:
         """What enters the first block: embedded patches plus their positions (B, N, W)."""
@@ -159,28 +141,24 @@ def copy_block(block: Block, layer: nn.TransformerEncoderLayer) -> None:
         target.data = source.data.clone()
 
 
-def parameter_count(*, layers: int, width: int, classes: int = 10, size=28, patch=4) -> int:
+def parameter_count(*, layers: int, width: int, classes: int = 10) -> int:
     """Parameters of a ``VisionTransformer``, for any number of heads.
 
     A block has four W² in attention, 2 · 4 W² in its network and two gains of W. Outside are
     the patch embedding with its shift, the positions, the last gain and the classifier.
     """
     block = 12 * width**2 + 2 * width
-    outside = patch**2 + 1 + (size // patch) ** 2 + 1 + classes  # times width
+    outside = PATCH**2 + 1 + GRID**2 + 1 + classes  # times width
     return layers * block + outside * width + classes
 
 
-def product_operations(
-    *, layers: int, width: int, classes: int = 10, size=28, patch=4, tokens: int | None = None
-) -> int:
+def product_operations(*, layers: int, width: int, classes=10, tokens: int = GRID**2) -> int:
     """Additions and multiplications in the matrix products of one image's forward pass.
 
-    ``tokens``, N, is by default the number of patches. Scores and weighted sums take N² W
-    products each, whatever the number of heads is.
+    Scores and weighted sums take N² W products each, whatever the number of heads is.
     """
-    N = tokens or (size // patch) ** 2
-    block = 12 * N * width**2 + 2 * N**2 * width
-    return 2 * (layers * block + N * patch**2 * width + classes * width)
+    block = 12 * tokens * width**2 + 2 * tokens**2 * width
+    return 2 * (layers * block + tokens * PATCH**2 * width + classes * width)
 
 
 @torch.no_grad()
@@ -365,9 +343,7 @@ def train(
     return history
 
 
-def train_step(
-    model: nn.Module, batch: ImageSet, optimizers: list[torch.optim.Optimizer], smoothing: float
-) -> Tensor:
+def train_step(model: nn.Module, batch: ImageSet, optimizers: list, smoothing: float) -> Tensor:
     """One step down the gradient of the mean loss of a batch, which it returns."""
     model.train()
     scores = model(normalize(batch.images))
