@@ -5,7 +5,7 @@ import sys
 
 from helpers.pdf.readme import bench
 
-TOPICS = ("startup", "rnn2d", "attention", "sweep", "vit", "skipgram", "sentiment", "pdf")
+TOPICS = ("startup", "rnn2d", "attention", "sweep", "vit", "sentiment", "pdf")
 
 if __name__ == "__main__":
     wanted = TOPICS if sys.argv[1:] == ["all"] else sys.argv[1:]
