@@ -13,7 +13,7 @@ from helpers.counting import growth_exponent
 from helpers.pdf.notebook import ROOT, write_atomically
 from helpers.pdf.readme import bench_table
 from helpers.report import commit, versions
-from helpers.sweep.store import hardware
+from helpers.sweep.runs import hardware
 
 RECORDS = ROOT / "data" / "results" / "bench"
 Rates = dict[str, list[float]]

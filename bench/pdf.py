@@ -20,7 +20,7 @@ import pypandoc
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pypdf import PdfWriter
 
-from helpers.downloads import data_dir
+from helpers.data import data_dir
 from helpers.pdf.colab import without_badge
 from helpers.pdf.edition import read_edition
 from helpers.pdf.notebook import ROOT

@@ -13,9 +13,9 @@ import time
 
 import torch
 import torch.nn.functional as F
+from helpers.data import fashion_mnist
 
-from helpers import training, vit
-from helpers.datasets import fashion_mnist
+from helpers import vit_training
 from helpers.devices import choose_device, matrix_limit
 
 from . import paired
@@ -26,15 +26,15 @@ DEPTHS = (2, 4, 6, 8, 10)  # layers
 
 
 def ours(layers: int = LAYERS) -> float:
-    """Images per second of helpers.vit and helpers.training."""
+    """Images per second of helpers.vit_training."""
     data = fashion_mnist("train", profile="full")
-    images = training.ImageSet(data.images, data.labels)
+    images = vit_training.ImageSet(data.images, data.labels)
     _, dtype = choose_device("cpu")
-    model = vit.VisionTransformer(layers=layers, heads=HEADS, width=WIDTH, dtype=dtype)
-    recipe = training.Recipe(epochs=1, batch=BATCH, rule="adamw", shift=0)
-    optimizers = training.make_optimizers(model, recipe)
-    batches = training.batches(images, recipe, torch.Generator().manual_seed(0))
-    return _rate(lambda: training.train_step(model, next(batches), optimizers, 0.1))
+    model = vit_training.VisionTransformer(layers=layers, heads=HEADS, width=WIDTH, dtype=dtype)
+    how = vit_training.Hyperparameters(epochs=1, batch=BATCH, rule="adamw", shift=0)
+    optimizers = vit_training.make_optimizers(model, how)
+    batches = vit_training.batches(images, how, torch.Generator().manual_seed(0))
+    return _rate(lambda: vit_training.train_step(model, next(batches), optimizers, 0.1))
 
 
 def theirs(make_model) -> float:
@@ -43,7 +43,7 @@ def theirs(make_model) -> float:
 
     data = fashion_mnist("train", profile="full")
     change = v2.Compose([v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True),
-                         v2.Normalize([training.PIXEL_MEAN], [training.PIXEL_STD])])  # fmt: skip
+                         v2.Normalize([vit_training.PIXEL_MEAN], [vit_training.PIXEL_STD])])  # fmt: skip
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
     loader = torch.utils.data.DataLoader(
         _Changed(pictures, change), BATCH, shuffle=True, num_workers=2
@@ -129,7 +129,7 @@ def main(rounds: int = 2) -> None:
     ]
     for r, mine in zip(rows, ["one process"] * 3 + ["two processes of a thread"] * 3, strict=True):
         r["what"] += f", {mine}"
-    arithmetic = 3 * vit.product_operations(layers=LAYERS, width=WIDTH)
+    arithmetic = 3 * vit_training.product_operations(layers=LAYERS, width=WIDTH)
     share = max(found["ours, two processes"]) * arithmetic / matrix_limit(*choose_device("cpu"))
     paired.save("vit", rows, share_of_matrix_product_limit=round(share, 3))
 

@@ -104,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     colab = commands.add_parser("colab", help="renew badges, Colab cells and the README's tables")
     colab.set_defaults(run=_colab)
 
+    data = commands.add_parser("data", help="download the data sets")
+    data.add_argument("names", nargs="*", choices=["fashion_mnist", "imdb", "snippets", []])
+    data.set_defaults(run=_data)
+
     doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
     doctor.set_defaults(run=_doctor)
     add_commands(commands)
@@ -209,6 +213,16 @@ def _colab(options: argparse.Namespace) -> None:
         renew(path, notebook_text(prepare(read_notebook(path), path.stem)))
     readme = ROOT / "README.md"
     renew(readme, renewed(readme.read_text(encoding="utf-8")))
+
+
+def _data(options: argparse.Namespace) -> int:
+    from .data import download
+
+    failed = 0
+    for found, problem in download(options.names):
+        failed += bool(problem)
+        print(f"[FAIL] {problem}" if problem else f"[OK] {found}")
+    return min(failed, 1)
 
 
 def _doctor(options: argparse.Namespace) -> int:

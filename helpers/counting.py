@@ -14,6 +14,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of trained numbers."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
 def operations(function: Callable, *arguments) -> int:
     """Multiplications and additions in the matrix products of ``function(*arguments)``.
 

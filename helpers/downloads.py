@@ -19,20 +19,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers.data import ROOT, DataUnavailable, StandInWarning, data_dir, shown  # noqa: F401
+
 CONNECT_SECONDS = 4  # to find a host and connect to it, once per process
 READ_SECONDS = 20  # without a byte from the server
 LOCK_SECONDS = 900  # for another process that downloads the same file
 TRIES = 3  # transfers from one server, each resuming the last
 _OFFLINE_SWITCHES = ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE")
-
-
-class DataUnavailable(RuntimeError):
-    """A data set is neither in DATA_DIR nor to be had from the network."""
-
-
-class StandInWarning(UserWarning):
-    """What is computed is not computed on the data that was asked for."""
 
 
 class _Interrupted(Exception):
@@ -53,14 +46,6 @@ class RemoteFile:
     digest: str
     size: int
     also: Callable[[Path], bool] | None = None
-
-
-def data_dir() -> Path:
-    """The folder of data sets: DATA_DIR, else ``data/cache``.
-
-    A relative DATA_DIR counts from the repository's root, since notebooks run elsewhere.
-    """
-    return ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
 
 
 def fetch(file: RemoteFile) -> Path:
@@ -104,11 +89,6 @@ def matches(path: Path, digest: str) -> bool:
     with path.open("rb") as content:
         new = functools.partial(hashlib.new, algorithm, usedforsecurity=False)
         return hashlib.file_digest(content, new).hexdigest() == expected
-
-
-def shown(path: Path) -> str:
-    """A path as messages give it: from the repository's root if it lies there."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from helpers.encoder import mask
+from helpers.text_encoder import mask
 
 HOLD = 1e4  # the sigmoid of this, whatever is added, is 1
 STEPS = 16  # of time whose gradients fit a processor's cache

@@ -2,7 +2,7 @@
 
 ``torch.optim.Muon`` makes the same steps (a test holds them side by side), one matrix after
 the other and always in bfloat16, which processors without instructions for it emulate. Here
-all matrices of one shape are orthogonalised together, in a type that the machine is fast at.
+all matrices of one shape are orthogonalized together, in a type that the machine is fast at.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from torch import Tensor
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrices: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor, rounds: int = 5) -> Tensor:
     """Each U diag(s) V^T of ``matrices`` (K, M, N) as about U V^T, by matrix products alone.
 
     A round maps every singular value s of X to a s + b s³ + c s⁵ (Newton-Schulz iteration),
@@ -64,7 +64,7 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     shapes[matrix.shape].append(matrix)
             for (rows, columns), alike in shapes.items():
-                directions = orthogonalise(self._momenta(alike, group["momentum"]).to(self.dtype))
+                directions = orthogonalize(self._momenta(alike, group["momentum"]).to(self.dtype))
                 length = group["lr"] * max(1, rows / columns) ** 0.5
                 for weight, direction in zip(alike, directions, strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"])

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import subprocess
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -33,8 +34,9 @@ from matplotlib.figure import Figure
 
 from . import mime
 from .pdf.notebook import ROOT
-from .sweep.results import frame
-from .sweep.store import load
+from .pdf.text import table_cell
+from .sweep.runs import load
+from .sweep.table import frame
 
 __all__ = [
     "alike", "claim", "commit", "frame", "growth", "heat_map", "image_grid", "panels",
@@ -42,6 +44,8 @@ __all__ = [
 ]  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+_NUMBER = re.compile(r"[-+−±]?[\d,.]*\d(?:e[-+]?\d+)?(?: ?± ?[\d.]+)? ?[%×]?")
+_ABSENT = {"", "-", "–", "—", "nan", "None"}
 
 # Okabe & Ito (2008), "Color Universal Design".
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLOURS = (
@@ -175,7 +179,7 @@ def show(
     else:
         text = _as_text(item, formats)
         bundle = {"text/html": text.to_html(index=False), "text/plain": text.to_string(index=False)}
-        display(bundle, metadata=metadata, raw=True)
+        display(bundle | {"text/latex": _as_latex(text)}, metadata=metadata, raw=True)
 
 
 def show_source(*definitions: Callable) -> None:
@@ -284,6 +288,7 @@ def runs(
     """
     found = load(folder / notebook)
     of_profile = [run for run in found if run["parameters"].get("profile", profile) == profile]
+    of_profile = [run | {"metrics": run["values"]} for run in of_profile]  # until none says it
     return sorted(of_profile, key=lambda run: run["finished"])
 
 
@@ -349,6 +354,24 @@ def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd
     for name, pattern in (formats or {}).items():
         text[name] = [pattern.format(value) for value in frame[name]]
     return text
+
+
+def _as_latex(text: pd.DataFrame) -> str:
+    """What ``_as_text`` gives as a LaTeX table: numbers at the right, long titles in lines."""
+    columns = [[str(value) for value in text[name] if str(value) not in _ABSENT] for name in text]
+    numbers = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
+    titles = [_broken(str(name), text[name]) for name in text.columns]
+    cells = [[table_cell(str(value)) for value in row] for row in text.to_numpy(dtype=object)]
+    table = pd.DataFrame(cells, columns=titles)
+    return table.to_latex(index=False, column_format="".join("lr"[number] for number in numbers))
+
+
+def _broken(title: str, values: pd.Series) -> str:
+    """A column's title, in as many lines as it takes to be hardly wider than the column."""
+    width = max([8, *map(len, title.split()), *values.map(lambda value: len(str(value)))])
+    lines = [table_cell(line) for line in textwrap.wrap(title, width, break_on_hyphens=False)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[b]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def _check_name(name: str) -> None:

@@ -68,8 +68,6 @@ def small_bert():
     import torch
     from transformers import BertConfig, BertModel
 
-    from helpers.encoder import attend_by_review
-
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=40,
@@ -80,4 +78,4 @@ def small_bert():
         max_position_embeddings=20,
         initializer_range=0.5,
     )
-    return attend_by_review(BertModel(config).eval())
+    return BertModel(config).eval()

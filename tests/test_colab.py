@@ -204,7 +204,7 @@ def test_a_notebook_runs_alone_from_its_badge(colab, tmp_path, monkeypatch):
 
 def test_all_imports_work_there_and_the_encoder_is_installed(colab, tmp_path, monkeypatch):
     imports = functools.reduce(set.union, map(imports_of, NOTEBOOKS))
-    check = "from helpers.encoder import minilm_folder\nprint(minilm_folder().is_dir())"
+    check = "from helpers.text_encoder import minilm_folder\nprint(minilm_folder().is_dir())"
     cells = [colab_cell(), "\n".join(sorted(imports, key=is_future)), check]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     done = run_in_colab(notebook, colab, tmp_path, monkeypatch)

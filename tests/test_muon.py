@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.muon import Muon, orthogonalise
+from helpers.muon import Muon, orthogonalize
 
 
 def matrices(*shape, seed=0):
@@ -16,7 +16,7 @@ def matrices(*shape, seed=0):
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_orthogonalising_keeps_the_singular_vectors(count, rows, columns, seed):
     x = matrices(count, rows, columns, seed=seed)
-    found = orthogonalise(x)
+    found = orthogonalize(x)
     u, s, vt = torch.linalg.svd(x, full_matrices=False)
     inside = u.mT @ found @ vt.mT  # (K, m, m): diagonal if the vectors are the same
     values = inside.diagonal(dim1=1, dim2=2)
@@ -27,7 +27,7 @@ def test_orthogonalising_keeps_the_singular_vectors(count, rows, columns, seed):
 
 
 def test_a_zero_gradient_gives_no_step():
-    assert torch.equal(orthogonalise(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
+    assert torch.equal(orthogonalize(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (12, 5), (5, 12)])
@@ -64,8 +64,8 @@ def test_shapes_are_kept_apart_and_matrices_without_a_gradient_stay():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_run_in_the_type_asked_for_and_weights_keep_theirs(dtype, monkeypatch):
     seen = []
-    spy = lambda x: seen.append(x.dtype) or orthogonalise(x)
-    monkeypatch.setattr("helpers.muon.orthogonalise", spy)
+    spy = lambda x: seen.append(x.dtype) or orthogonalize(x)
+    monkeypatch.setattr("helpers.muon.orthogonalize", spy)
     matrix = matrices(3, 4).float().requires_grad_()
     matrix.grad = torch.ones_like(matrix)
     Muon([matrix], rate=0.1, dtype=dtype).step()

@@ -24,15 +24,15 @@ def test_a_commit_is_of_this_project_and_not_of_a_folder_around_it(tmp_path, mon
         assert (report.commit() != "unknown") == known
 
 
-def run(finished="2026-01-02T00:00:00+00:00", profile="full", identity=None, **parameters):
+def run(finished="2026-01-02T00:00:00+00:00", profile="full", **parameters):
     return {
         "parameters": {"profile": profile} | parameters,
-        "metrics": {"t/score": 0.5},
+        "values": {"t/score": 0.5},
         "stamp": {"data": "pictures", "device": "cpu, 1 thread", "torch": "2"},
         "seconds": 1.0,
         "finished": finished,
         "hardware": "abacus",
-        "identity": identity or {},
+        "recipe": 1,
     }
 
 
@@ -73,7 +73,7 @@ def test_the_frame_has_parameters_and_metrics():
 
 def test_a_name_is_shortened_only_where_nothing_else_has_it():
     metrics = {"a/score": 1, "b/score": 2, "a/n": 7, "a/seconds": 9, "a/loss": 5}
-    (row,) = report.frame([run(n=3) | {"metrics": metrics}]).to_dict("records")
+    (row,) = report.frame([run(n=3) | {"values": metrics}]).to_dict("records")
     assert row == {"profile": "full", "n": 3, "seconds": 1.0, "loss": 5} | {
         "a/score": 1, "b/score": 2, "a/n": 7, "a/seconds": 9
     }  # fmt: skip

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.sweep.store import Store, load
+from helpers.sweep.runs import Store, load
 
 CLOCK = """
 import itertools, os, time
@@ -30,7 +30,6 @@ from test_sweep_runs import Sweep
 if __name__ == "__main__":
     sweep = Sweep(Path({folder!r}))
     write(source_notebook(JUMPING.format(sign={sign!r})), sweep.path)
-    sweep.read()
     print([outcome.problem for outcome in sweep.run("n=2", timeout=300.0)])
 """
 
@@ -50,5 +49,5 @@ def test_a_clock_that_jumps_ends_no_run(tmp_path):
     assert done.stdout == "['']\n", done.stdout + done.stderr
     store = Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
     (record,) = load(store.records)
-    assert record["metrics"]["tiny/square"] == 4
-    assert record["metrics"]["tiny/jump"] > 10**6
+    assert record["values"]["tiny/square"] == 4
+    assert record["values"]["tiny/jump"] > 10**6

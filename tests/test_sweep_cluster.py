@@ -16,9 +16,7 @@ def test_the_loss_of_the_only_worker_costs_no_run(tmp_path, scheduler):  # noqa:
     sweep, outcomes = Sweep(tmp_path, pause=1.0), []
     settings = local.Settings(notebook=sweep.path)
     try:
-        for outcome in cluster.run_all(
-            sweep.jobs("n=1:3"), sweep.parts, sweep.store, settings, address
-        ):
+        for outcome in cluster.run_all(sweep.jobs("n=1:3"), sweep.store, settings, address):
             outcomes.append(outcome)
             if len(outcomes) == 1:
                 local.kill(workers[0].pid)

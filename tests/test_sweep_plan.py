@@ -13,16 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pdf_fixtures import claim, executed, source_notebook, value, write
 
-from helpers import catalogue, cli, mime
+from helpers import cli, mime
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import components
-from helpers.pdf.parameters import read_parameters
 from helpers.sweep import command
 from helpers.sweep.plan import cross, grid, table
-from helpers.sweep.store import Store, jobs, load
+from helpers.sweep.runs import Store, jobs, load
 
 PATH = Path("notebooks/tiny.ipynb")
-KNOWN = read_parameters(source_notebook(), PATH)
+PARAMETERS = 'profile = "quick"  # [quick | full]\nn = 1  # [0..9]'
+NOTEBOOK = source_notebook()
 
 
 def test_a_grid_has_every_combination_the_last_axis_fastest():
@@ -133,16 +132,16 @@ def test_a_table_without_runs_is_refused(tmp_path, content):
 
 
 def test_jobs_are_checked_before_anything_starts_and_counted_once():
-    assert len(jobs(grid(["n=1,2"]), KNOWN, "quick", PATH)) == 2
-    assert len(jobs([{"n": "2"}, {"n": " +2"}], KNOWN, "quick", PATH)) == 1
+    assert len(jobs(grid(["n=1,2"]), NOTEBOOK, "quick", PATH)) == 2
+    assert len(jobs([{"n": "2"}, {"n": " +2"}], NOTEBOOK, "quick", PATH)) == 1
     with pytest.raises(UserError, match="did you mean"):
-        jobs(grid(["nn=1"]), KNOWN, "quick", PATH)
+        jobs(grid(["nn=1"]), NOTEBOOK, "quick", PATH)
     with pytest.raises(UserError, match="not of type int"):
-        jobs(grid(["n=1:x"]), KNOWN, "quick", PATH)
+        jobs(grid(["n=1:x"]), NOTEBOOK, "quick", PATH)
     with pytest.raises(UserError, match="outside"):
-        jobs(grid(["n=1,99"]), KNOWN, "quick", PATH)
-    typed, default = jobs([{"n": "1"}], KNOWN, "quick", PATH), jobs([{}], KNOWN, "quick", PATH)
-    assert typed[0].key == default[0].key  # 1 is the default: the same run
+        jobs(grid(["n=1,99"]), NOTEBOOK, "quick", PATH)
+    (typed,), (default,) = (jobs([run], NOTEBOOK, "quick", PATH) for run in ({"n": "1"}, {}))
+    assert typed.name == default.name  # 1 is the default: the same run
 
 
 @pytest.fixture
@@ -150,71 +149,39 @@ def store(tmp_path):
     return Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
 
 
-PARTS = {"the notebook's code": "1", "helpers/x.py": "2", "the data sets": "3"}
-
-
-def test_a_run_is_done_when_its_record_is_whole_and_nothing_changed(store):
-    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    assert store.why(job, PARTS) == "not run yet"
-    store.save(job, executed(claim("t/c"), value("t/v")), PARTS, 1.5)
-    assert store.why(job, PARTS) == ""
-    assert store.why(job, PARTS | {"helpers/x.py": "9"}) == "changed since: helpers/x.py"
-    for name in ("recorded", "records", "plotting", "mime", "sweep/store", "press/text"):
-        assert store.why(job, PARTS | {f"helpers/{name}.py": "9"}) == ""
+def test_a_run_is_done_when_its_record_has_the_same_parameters_and_recipe(store):
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
+    assert store.why(job) == "no record"
+    store.save(job, executed(claim("t/c"), value("t/v")), 1.5)
+    for seen in (store, Store("tiny", records=store.records, work=store.work)):
+        assert seen.why(job) == ""
+    other = source_notebook("another = 'code'", parameters=PARAMETERS + "\nrecipe = 2  # raise it")
+    (again,) = jobs([{"n": "2"}], other, "quick", PATH)
+    assert store.why(again) == "its record is of recipe 1, now 2"
+    store.save(again, executed(value("t/v")), 1.5)
+    assert store.why(again) == ""
+    (record,) = load(store.records)  # the older one is replaced
+    assert (record["recipe"], record["parameters"]) == (2, {"profile": "quick", "n": 2})
     path = store.record(job)
     path.write_text(path.read_text()[:-20])
-    assert store.why(job, PARTS) == "its record is broken"
+    store.look()
+    assert store.why(job) == "no record"
 
 
-def stamped(data):
-    stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": data}})
-    return executed(stamp)
-
-
-def warned(text):
-    return executed(nbformat.v4.new_output("stream", name="stderr", text=text))
-
-
-OTHER_DATA = PARTS | {"the data sets": "4"}
-NEW_DATA = "it ran without all its data, and there are other data now"
-
-
-@pytest.mark.parametrize(
-    ("run", "reason"),
-    [
-        (stamped("Fashion-MNIST, 60,000 training images"), ""),
-        (stamped("scikit-learn digits (stand-in), 1,437 training images"), NEW_DATA),
-        (warned("helpers.datasets:1: StandInWarning: Going without wordsim353"), NEW_DATA),
-        (warned("helpers.x:1: UserWarning: too warm"), ""),
-        (executed(), ""),
-    ],
-)
-def test_other_data_concern_only_a_run_that_had_to_do_without(store, monkeypatch, run, reason):
-    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    store.save(job, run, PARTS, 1.5)
-    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
-    assert store.why(job, PARTS) == ""  # they are the same: it would do without again
-    assert store.why(job, OTHER_DATA) == reason
-    monkeypatch.setattr(catalogue, "present", lambda: [])
-    assert store.why(job, OTHER_DATA) == ""
-
-
-def test_a_record_of_before_is_judged_by_its_stamp(store, monkeypatch):
-    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    store.save(job, stamped("generated reviews (stand-in), 2,000"), PARTS, 1.5)
-    record = json.loads(store.record(job).read_text())
-    del record["lacked_data"]
-    store.record(job).write_text(json.dumps(record))
-    monkeypatch.setattr(catalogue, "present", lambda: [("x", 1)])
-    assert store.why(job, OTHER_DATA) == NEW_DATA
+def test_a_recipe_is_no_parameter():
+    other = source_notebook("1", parameters=PARAMETERS + "\nrecipe = 2")
+    with pytest.raises(UserError, match="no parameter 'recipe'"):
+        jobs(grid(["recipe=3"]), other, "quick", PATH)
+    with pytest.raises(UserError, match="recipe = 'two' is not a whole number"):
+        jobs([{}], source_notebook("1", parameters=PARAMETERS + "\nrecipe = 'two'"), "quick", PATH)
 
 
 def test_a_failure_is_known_whatever_it_left(store):
-    one, two, three = jobs(grid(["n=1,2,3"]), KNOWN, "quick", PATH)
+    one, two, three = jobs(grid(["n=1,2,3"]), NOTEBOOK, "quick", PATH)
     store.fail(one, "its process died \udcff")
     store.failed(two).write_text("{}")
     assert [store.has_failed(job) for job in (one, two, three)] == [True, True, False]
-    assert [store.why(job, PARTS) for job in (one, three)] == ["failed before", "not run yet"]
+    assert [store.why(job) for job in (one, three)] == ["failed before", "no record"]
     for job in (one, two):
         store.forget_failure(job)
         assert not store.has_failed(job)
@@ -222,7 +189,7 @@ def test_a_failure_is_known_whatever_it_left(store):
 
 def test_only_failed_takes_what_left_no_notebook(store, monkeypatch, tmp_path):
     path, started = write(source_notebook("1"), tmp_path / "x.ipynb"), []
-    two = jobs([{"n": "2"}], KNOWN, "quick", path)[0]
+    two = jobs([{"n": "2"}], NOTEBOOK, "quick", path)[0]
     store.fail(two, "its process died")
     monkeypatch.setattr(command, "Store", lambda name: store)
     monkeypatch.setattr(command.local, "run_all", lambda jobs, *_: started.extend(jobs) or [])
@@ -241,21 +208,52 @@ def test_a_sweep_with_nothing_to_do_needs_no_turn(store, monkeypatch, tmp_path, 
     assert "another sweep" in shown.err
 
 
-def test_a_key_tells_all_values_apart_whatever_the_defaults_are():
-    other = read_parameters(source_notebook(parameters="profile = 'quick'\nn = 2"), PATH)
-    text = read_parameters(source_notebook(parameters="profile = 'quick'\ntext = ''"), PATH)
-    (one,), (two,) = jobs([{}], KNOWN, "quick", PATH), jobs([{}], other, "quick", PATH)
-    assert one.key.rpartition("_")[2] != two.key.rpartition("_")[2]  # n is 1, n is 2
-    (given,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    assert given.key.rpartition("_")[2] == two.key.rpartition("_")[2]
-    long = jobs([{"text": "x" * 99 + end} for end in "ab"], text, "quick", PATH)
-    assert len({job.key for job in long}) == 2
-    assert max(len(job.key) for job in long) < 100
+NAMED = """profile = "quick"  # [quick | full]
+layers = 4  # (full: 8)
+rates = [0.1]
+text = "a"
+other = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "profile", "name"),
+    [
+        ({}, "full", "defaults"),
+        ({}, "quick", "profile=quick"),
+        ({"layers": "8"}, "full", "defaults"),
+        ({"layers": "8"}, "quick", "profile=quick,layers=8"),
+        ({"text": "b", "layers": "4"}, "full", "layers=4,text=b"),
+        ({"rates": "[0.1, 1e-5]"}, "full", "rates=[0.1,1e-05]"),
+        ({"text": "../ä,b%"}, "full", "text=..%2F%C3%A4%2Cb%25"),
+        ({"other": "true"}, "full", "other=true"),
+        ({"other": "True"}, "full", "other=True"),
+    ],
+)
+def test_a_name_says_what_differs_from_the_profile(given, profile, name):
+    notebook = source_notebook(parameters=NAMED)
+    assert jobs([given], notebook, profile, PATH)[0].name == name
+
+
+def test_two_sets_of_parameters_never_share_a_file(store):
+    notebook = source_notebook(parameters=NAMED)
+    runs = [{"text": "x" * 200 + end} for end in "ab"] + [{"text": "Ä"}, {"text": "ä"}]
+    names = {job.name.lower() for job in jobs(runs, notebook, "full", PATH)}
+    assert len(names) == 4
+    assert max(map(len, names)) < 140
+    (job,) = jobs([{}], notebook, "full", PATH)
+    store.save(job, executed(), 1.0)
+    now = source_notebook(parameters=NAMED.replace("full: 8", "full: 6"))
+    (other,) = jobs([{}], now, "full", PATH)  # of the same name since the profile has changed
+    assert (other.name, store.why(other)) == (job.name, "no record")
+    store.save(other, executed(), 1.0)
+    assert [record["parameters"]["layers"] for record in load(store.records)] == [8, 6]
+    assert store.why(job) == store.why(other) == ""
 
 
 def test_a_record_is_there_whole_or_not_at_all(store, monkeypatch):
-    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
-    store.save(job, executed(value("t/v")), PARTS, 1.5)
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
+    store.save(job, executed(value("t/v")), 1.5)
     before = store.record(job).read_bytes()
 
     def killed(*paths):
@@ -263,25 +261,25 @@ def test_a_record_is_there_whole_or_not_at_all(store, monkeypatch):
 
     monkeypatch.setattr("os.replace", killed)  # when all is written and has no name yet
     with pytest.raises(KeyboardInterrupt):
-        store.save(job, executed(value("t/other")), PARTS, 2.5)
+        store.save(job, executed(value("t/other")), 2.5)
     assert [path.name for path in store.records.iterdir()] == [store.record(job).name]
     assert store.record(job).read_bytes() == before
 
 
 def test_another_profile_is_not_given_as_a_parameter():
     with pytest.raises(UserError, match="say --profile full"):
-        jobs(grid(["profile=quick,full"]), KNOWN, "quick", PATH)
-    assert len(jobs(grid(["profile=full"]), KNOWN, "full", PATH)) == 1
+        jobs(grid(["profile=quick,full"]), NOTEBOOK, "quick", PATH)
+    assert len(jobs(grid(["profile=full"]), NOTEBOOK, "full", PATH)) == 1
 
 
 def test_a_record_holds_what_the_notebook_recorded(store):
-    (job,) = jobs([{"n": "2"}], KNOWN, "quick", PATH)
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
     stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": "reviews", "seed": 0}})
-    store.save(job, executed(stamp, claim("t/c"), value("t/v")), PARTS, 1.5)
+    store.save(job, executed(stamp, claim("t/c"), value("t/v")), 1.5)
     (record,) = load(store.records)
     assert record["stamp"] == {"data": "reviews", "seed": 0}
     assert record["parameters"] == {"profile": "quick", "n": 2}
-    assert record["metrics"] == {"t/v": 1}
+    assert record["values"] == {"t/v": 1}
     assert record["claims"] == {"t/c": True}
     assert record["seconds"] == 1.5
 
@@ -351,14 +349,14 @@ def test_a_table_that_is_ambiguous_or_broken_is_refused(tmp_path, content, messa
 
 @pytest.mark.parametrize(
     "content",
-    ["", "null", "[]", "{}", '{"identity": {}}', '{"identity": 5, "parameters": {}, "metrics": {}}',
-     '{"identity": {}, "parameters": [], "metrics": {}}', "[" * 100_000, "\udcff"],
+    ["", "null", "[]", "{}", '{"recipe": "1", "parameters": {}, "values": {}}',
+     '{"recipe": 1, "parameters": [], "values": {}}', "[" * 100_000, "\udcff"],
 )  # fmt: skip
 def test_what_is_no_record_is_run_again_and_not_read(store, content):
-    (job,) = jobs([{}], KNOWN, "quick", Path("x.ipynb"))
+    (job,) = jobs([{}], NOTEBOOK, "quick", Path("x.ipynb"))
     store.records.mkdir(parents=True, exist_ok=True)
     store.record(job).write_text(content, errors="surrogateescape")
-    assert store.why(job, {}) == "its record is broken"
+    assert store.why(job) == "no record"
     with pytest.raises(UserError, match="is not a record of a run"):
         load(store.records)
 
@@ -369,10 +367,8 @@ def test_what_another_sweep_did_meanwhile_is_not_done_again(store, monkeypatch, 
     lock = store.lock
 
     def lock_later():
-        parts = components(source_notebook("1"))
-        for job in jobs([{"n": "1"}, {"n": "2"}], read_parameters(source_notebook("1"), path),
-                        "quick", path):  # fmt: skip
-            store.save(job, source_notebook("1"), parts, 1.0)
+        for job in jobs([{"n": "1"}, {"n": "2"}], source_notebook("1"), "quick", path):
+            store.save(job, source_notebook("1"), 1.0)
         return lock()
 
     monkeypatch.setattr(store, "lock", lock_later)

@@ -12,9 +12,10 @@ from pdf_fixtures import BIN, executed, source_notebook, value, write
 from helpers import cli
 from helpers.pdf.errors import UserError
 from helpers.pdf.parameters import read_parameters
-from helpers.sweep import command, results
+from helpers.sweep import command
+from helpers.sweep import table as results
 from helpers.sweep.plan import grid
-from helpers.sweep.store import Store, jobs
+from helpers.sweep.runs import Store, jobs
 
 PATH = Path("notebooks/tiny.ipynb")
 
@@ -25,14 +26,13 @@ def store(tmp_path):
 
 
 def test_the_table_gives_mean_and_spread_over_seeds(store):
-    known = read_parameters(
-        source_notebook(parameters="seed = 0  # s\nn = 1  # n\nprofile='q'"), PATH
-    )
-    for job in jobs(grid(["n=1,2", "seed=0,1,2"]), known, "quick", PATH):
+    notebook = source_notebook(parameters="seed = 0  # s\nn = 1  # n\nprofile='q'")
+    known = read_parameters(notebook, PATH)
+    for job in jobs(grid(["n=1,2", "seed=0,1,2"]), notebook, "quick", PATH):
         score = nbformat.from_dict(value("t/score"))
         content = next(iter(content for m, content in score.data.items() if "record" in m))
         content["value"] = job.values["n"] + job.values["seed"] / 10
-        store.save(job, executed(score), {}, 1.0)
+        store.save(job, executed(score), 1.0)
     frame = results.runs(store.records)
     assert len(frame) == 6
     assert results.varied(frame, list(known)) == ["n"]
@@ -55,7 +55,7 @@ def recorded(store, *runs):
     store.records.mkdir()
     for i, (parameters, metrics) in enumerate(runs):
         metrics = {f"t/{name}": value for name, value in metrics.items()}
-        record = {"parameters": parameters, "metrics": metrics, "identity": {}, "seconds": 1.0}
+        record = {"parameters": parameters, "values": metrics, "recipe": 1, "seconds": 1.0}
         (store.records / f"{i}.json").write_text(json.dumps(record))
     return results.runs(store.records)
 

@@ -15,11 +15,10 @@ import pytest
 from pdf_fixtures import source_notebook, write
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import components, read_notebook
-from helpers.pdf.parameters import read_parameters
+from helpers.pdf.notebook import read_notebook
 from helpers.sweep import cluster, local, remote
 from helpers.sweep.plan import grid
-from helpers.sweep.store import Store, jobs, load
+from helpers.sweep.runs import Store, jobs, load
 
 CODE = """import os, time
 from helpers.report import record, stamp
@@ -41,19 +40,14 @@ class Sweep:
         code = CODE.format(pause=pause, log=str(self.log))
         self.path = write(source_notebook(code), folder / "tiny.ipynb")
         self.store = Store("tiny", records=folder / "records", work=folder / "work")
-        self.read()
-
-    def read(self):
-        notebook = read_notebook(self.path)
-        self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
 
     def jobs(self, *axes):
-        return jobs(grid(list(axes)), self.known, "quick", self.path)
+        return jobs(grid(list(axes)), read_notebook(self.path), "quick", self.path)
 
     def run(self, *axes, **settings):
         settings = local.Settings(notebook=self.path, **settings)
-        waiting = [job for job in self.jobs(*axes) if self.store.why(job, self.parts)]
-        return list(local.run_all(waiting, self.parts, self.store, settings))
+        waiting = [job for job in self.jobs(*axes) if self.store.why(job)]
+        return list(local.run_all(waiting, self.store, settings))
 
 
 @pytest.fixture
@@ -71,14 +65,14 @@ def until(condition, process, seconds=300):
 
 
 def squares(store):
-    return sorted(record["metrics"]["tiny/square"] for record in load(store.records))
+    return sorted(record["values"]["tiny/square"] for record in load(store.records))
 
 
 def test_runs_are_done_once_with_one_thread_each(sweep):
     outcomes = sweep.run("n=1:3", jobs=2)
     assert [outcome.problem for outcome in outcomes] == ["", "", ""]
     assert squares(sweep.store) == [1, 4, 9]
-    threads = {record["metrics"]["tiny/threads"] for record in load(sweep.store.records)}
+    threads = {record["values"]["tiny/threads"] for record in load(sweep.store.records)}
     assert threads == {1}
     assert sweep.run("n=1:3", jobs=2) == []
 
@@ -93,7 +87,7 @@ def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
     assert squares(sweep.store) == [36]
     (seven,) = sweep.jobs("n=7")
     assert sweep.store.failed(seven).exists()
-    assert sweep.store.why(seven, sweep.parts) == "failed before"
+    assert sweep.store.why(seven) == "failed before"
     assert [sweep.store.has_failed(job) for job in sweep.jobs("n=6:9")] == [False, True, True, True]
     assert "longer than 10 s" in sweep.store.note(sweep.jobs("n=9")[0]).read_text()
     assert not [p for p in psutil.process_iter(["cmdline"]) if is_kernel_of(p, sweep.store)]
@@ -121,7 +115,6 @@ def test_once_a_failure_has_stopped_the_sweep_nothing_is_tried_again(sweep):
     """The 9 fails a second after the 7 is given up: it has been tried once."""
     code = LAST.format(work=str(sweep.store.work), log=str(sweep.log))
     write(source_notebook(code), sweep.path)
-    sweep.read()
     outcomes = sweep.run("n=7,9", jobs=2, retries=1, fail_fast=True)
     assert [outcome.job.values["n"] for outcome in outcomes] == [7, 9]
     assert sorted(sweep.log.read_text()) == ["7", "7", "9"]
@@ -129,7 +122,7 @@ def test_once_a_failure_has_stopped_the_sweep_nothing_is_tried_again(sweep):
 
 def test_devices_are_shared_out(sweep):
     sweep.run("n=1:4", jobs=2, gpus=("3", "5"))
-    seen = [record["metrics"]["tiny/device"] for record in load(sweep.store.records)]
+    seen = [record["values"]["tiny/device"] for record in load(sweep.store.records)]
     assert sorted(set(seen)) == ["3", "5"]
 
 
@@ -138,37 +131,16 @@ def test_a_failure_is_forgotten_when_the_run_succeeds_and_not_before(sweep):
     for job in (one, two):
         sweep.store.fail(job, "its process died")
     settings = local.Settings(notebook=sweep.path, jobs=2)
-    outcomes = local.run_all([one, two], sweep.parts, sweep.store, settings)
+    outcomes = local.run_all([one, two], sweep.store, settings)
     assert next(outcomes).job == one
     outcomes.close()  # as when the sweep is stopped, in the middle of the second
     assert [sweep.store.has_failed(job) for job in (one, two)] == [False, True]
-
-
-CHANGING = """from pathlib import Path
-path = Path("tiny.ipynb")
-path.write_text(path.read_text().replace("n * n", "n + n"))
-print(n * n)
-"""
-
-
-def test_code_that_changes_under_a_sweep_is_not_recorded(tmp_path):
-    sweep = Sweep(tmp_path)
-    write(source_notebook(CHANGING), sweep.path)
-    sweep.read()
-    problems = [outcome.problem for outcome in sweep.run("n=1,2", timeout=120)]
-    assert problems == [
-        "the notebook's code changed while it ran: run it again",
-        "the notebook's code changed since the sweep began: start it again",
-    ]
-    assert not list(sweep.store.records.glob("*"))
-    assert all(sweep.store.has_failed(job) for job in sweep.jobs("n=1,2"))
 
 
 def test_a_notebook_without_profiles_is_swept(tmp_path):
     sweep = Sweep(tmp_path)
     code = "from helpers.report import record\nrecord('tiny/square', n * n)"
     write(source_notebook(code, parameters="n = 1  # [0..9]"), sweep.path)
-    sweep.read()
     assert [outcome.problem for outcome in sweep.run("n=3", timeout=120)] == [""]
     assert squares(sweep.store) == [9]
 
@@ -177,10 +149,9 @@ def test_a_record_larger_than_a_pipe_arrives(tmp_path):
     sweep = Sweep(tmp_path)
     code = "from helpers.report import record\nrecord('tiny/text', 'x' * 1_000_000)"
     write(source_notebook(code), sweep.path)
-    sweep.read()
     (outcome,) = sweep.run("n=1", timeout=1e8)  # longer than the system waits at a time
     assert outcome.problem == ""
-    assert len(outcome.record["metrics"]["tiny/text"]) == 1_000_000
+    assert len(outcome.record["values"]["tiny/text"]) == 1_000_000
 
 
 def test_a_result_that_was_cut_short_is_a_dead_process(sweep):
@@ -272,9 +243,7 @@ def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask
     sweep = Sweep(tmp_path, pause=1.0)
     settings = local.Settings(notebook=sweep.path, jobs=2)
     outcomes = []
-    for outcome in cluster.run_all(
-        sweep.jobs("n=1:5"), sweep.parts, sweep.store, settings, address
-    ):
+    for outcome in cluster.run_all(sweep.jobs("n=1:5"), sweep.store, settings, address):
         outcomes.append(outcome)
         if len(outcomes) == 1:
             local.kill(one.pid)
@@ -285,7 +254,7 @@ def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask
 def test_a_run_that_fails_on_a_cluster_is_tried_again(tmp_path, dask):
     sweep = Sweep(tmp_path)
     settings = local.Settings(notebook=sweep.path, retries=1)
-    run = cluster.run_all(sweep.jobs("n=7,2"), sweep.parts, sweep.store, settings, dask[0])
+    run = cluster.run_all(sweep.jobs("n=7,2"), sweep.store, settings, dask[0])
     problems = {outcome.job.values["n"]: outcome.problem for outcome in run}
     assert problems[2] == ""
     assert "ValueError: seven" in problems[7]
@@ -333,20 +302,11 @@ class Done:
         self.result = lambda: (content, "", 1.5, facts)
 
 
-def test_a_record_tells_of_the_machine_and_the_data_of_the_worker(sweep):
+def test_a_record_tells_of_the_machine_of_the_worker(sweep):
     (job,) = sweep.jobs("n=1")
-    there = sweep.parts | {"the data sets": "none"}
-    future = Done({"machine": "abacus, 3 cores", "parts": there})
-    record = cluster._outcome(future, job, sweep.parts, sweep.store).record
-    assert (record["hardware"], record["identity"]) == ("abacus, 3 cores", there)
-
-
-def test_a_cluster_that_ran_other_code_is_not_believed(sweep):
-    (job,) = sweep.jobs("n=1")
-    future = Done({"machine": "abacus", "parts": sweep.parts | {"helpers/vit.py": "new"}})
-    outcome = cluster._outcome(future, job, sweep.parts, sweep.store)
-    assert outcome.problem.startswith("helpers/vit.py changed since the sweep began")
-    assert not sweep.store.record(job).exists()
+    future = Done({"machine": "abacus, 3 cores"})
+    record = cluster._outcome(future, job, sweep.store).record
+    assert record["hardware"] == "abacus, 3 cores"
 
 
 def test_a_worker_keeps_its_data_where_they_last(tmp_path, monkeypatch):
@@ -364,18 +324,18 @@ def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):
     settings = local.Settings(notebook=sweep.path)
     for address in (None, "tcp://127.0.0.1:9"):
         with pytest.raises(UserError, match="scheduler"):
-            list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, address))
+            list(cluster.run_all(sweep.jobs("n=1"), sweep.store, settings, address))
 
 
 def test_a_missing_dask_is_said_in_a_line_that_names_the_extra(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     settings = local.Settings(notebook=sweep.path)
     with pytest.raises(UserError, match=r"needs the package distributed: `pip .*\[cluster\]'`"):
-        list(cluster.run_all([], sweep.parts, sweep.store, settings, "tcp://127.0.0.1:9"))
+        list(cluster.run_all([], sweep.store, settings, "tcp://127.0.0.1:9"))
 
 
 def test_a_scheduler_without_workers_is_said_in_a_line(sweep, scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "JOIN_SECONDS", 1)
     settings = local.Settings(notebook=sweep.path)
     with pytest.raises(UserError, match=r"has no worker: `dask worker tcp://\S+` starts one$"):
-        list(cluster.run_all(sweep.jobs("n=1"), sweep.parts, sweep.store, settings, scheduler[0]))
+        list(cluster.run_all(sweep.jobs("n=1"), sweep.store, settings, scheduler[0]))

@@ -4,7 +4,7 @@ import pytest
 from pypdf import PdfReader
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.typeset import first_error, run_latex
+from helpers.pdf.typeset import run_latex, tex_errors
 
 DOCUMENT = r"\documentclass{article}\begin{document}x %s\end{document}"
 DAY = 86_400
@@ -39,13 +39,19 @@ def test_nothing_is_written_outside_and_no_command_is_run(tmp_path):
     assert not list(tmp_path.rglob("pwned*"))
 
 
-def test_an_error_of_tex_is_found_in_any_log_at_once():
-    log = "(fontspec) x\n" * 20_000
-    assert first_error(log) == ""
-    assert (
-        first_error(f"{log}! Undefined control sequence.\n{log}") == "Undefined control sequence."
-    )
-    assert first_error(f"! A\n<read>\n{log}l.7 \\x\n! B\nl.9\n") == "A (l.7 \\x)"
-    assert (
-        first_error(f"{log}./answers/a-b.tex:7: C\nl.7 \\x\n") == "answers/a-b.tex:7: C (l.7 \\x)"
-    )
+def test_tex_that_never_ends_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.pdf.typeset.LATEX_SECONDS", 2)
+    with pytest.raises(UserError, match="XeLaTeX stopped"):
+        set_latex(tmp_path / "work", r"\def\x{\x}\x")
+
+
+def test_all_errors_of_tex_are_told_each_with_its_notebook_and_cell(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "x.tex").write_text("\\nbcell{1}\na\n\\nbcell{2}\nb\n")
+    log = "! A\n<read>\nl.7 \\x\n./notebooks/x.tex:4: B\nl.4 b\n./answers/a-b.tex:7: C\n"
+    assert tex_errors("(fontspec) x\n" * 20_000, tmp_path) == []
+    assert tex_errors(log, tmp_path) == [
+        "A (l.7 \\x)",
+        "notebooks/x.ipynb: cell 2: B (l.4 b)",
+        "answers/a-b.tex:7: C",
+    ]

@@ -164,7 +164,7 @@ def gpu() -> Check:
 
 def data() -> Check:
     """The data sets: at hand, or to be had from their servers."""
-    from ..downloads import data_dir
+    from ..data import data_dir
 
     missing = _missing_data()
     if not missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import UserError
 
-KEYS = ("points", "notebook", "asked")
+KEYS = ("points", "notebook", "part", "asked")
 # What Make reads, too, line by line: the beginning of a question, and its notebooks.
 _BEGIN = re.compile(r"\\question(?:\[(?![^]]*(?:\s=|=\s))[^]\n]*\])?\s*\{")
 _NOTEBOOKS = re.compile(r"[\w-]*|\{[\w ,-]*\}", re.A)
@@ -17,13 +17,15 @@ _NOTEBOOKS = re.compile(r"[\w-]*|\{[\w ,-]*\}", re.A)
 class Question:
     """One ``\\question[points=…, notebook=…]{title}`` with the answers it inputs.
 
-    Several notebooks stand in braces: ``notebook={vit_training, vit_sweep}``.
+    Several notebooks stand in braces: ``notebook={vit_training, vit_sweep}``. ``part=a`` leaves
+    out their cells that are tagged as other parts (``part-b``).
     """
 
     number: int
     title: str
     points: str = ""
     notebooks: tuple[str, ...] = ()
+    part: str = ""
     asked: str = ""
     answers: tuple[str, ...] = ()
 

@@ -286,12 +286,12 @@ def _cut(text: str) -> str:
 def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
     """A Make rule that names what this run depends on: helper modules and recorded runs.
 
-    A topic's folder of records is named, too: it changes when a record comes or goes. A run on
+    Of those, the folder: it changes when a record comes, goes or is replaced. A run on
     stand-ins depends on Make's list of the data at hand, so that real data make it outdated.
     """
     shown = records(notebook)
-    folders = {path.parent for path in shown} - {ROOT / RESULTS}
-    files = [*helper_modules(notebook), *sorted(folders), *shown]
+    folders = {path if path.parent == ROOT / RESULTS else path.parent for path in shown}
+    files = [*helper_modules(notebook), *sorted(folders)]
     names = [path.relative_to(ROOT).as_posix() for path in files]
     if (at_hand := target.parent.parent / ".data").exists() and lacks_data(read_notebook(target)):
         names.append(at_hand.as_posix())

@@ -130,7 +130,7 @@ def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
     The notebook's code cells, the helper modules it uses, the locked packages and the data
     sets at hand count; prose does not.
     """
-    from ..catalogue import present
+    from ..data import present
 
     code = [cell.source for cell in code_cells(notebook)]
     modules = {str(p.relative_to(root)): p.read_bytes() for p in helper_modules(notebook, root)}

@@ -8,6 +8,8 @@ default and a comment::
 The brackets hold the allowed range (``[lo..hi]``, either end may be left out, ``<`` or
 ``>`` beside an end excludes it) or the choices (``[quick | full]``); the parentheses hold
 the value that the full profile uses.
+
+``recipe = 1`` in that cell is no parameter: it numbers what the code makes of them.
 """
 
 import ast
@@ -80,6 +82,22 @@ def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
     Raises UserError if the cell is missing, given twice, or holds anything but
     ``name = literal``, each within the limits of its comment.
     """
+    return {name: line for name, line in _lines(notebook, path).items() if name != "recipe"}
+
+
+def read_recipe(notebook: NotebookNode, path: Path) -> int:
+    """The number that goes up when the same parameters would give other numbers; 1 without it.
+
+    Raises UserError as ``read_parameters`` does.
+    """
+    line = _lines(notebook, path).get("recipe")
+    if line is not None and type(line.default) is not int:
+        raise UserError(f"{path}: recipe = {line.default!r} is not a whole number")
+    return line.default if line else 1
+
+
+def _lines(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
+    """The lines of the parameters cell by name."""
     cells = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     if len(cells) != 1:
         many = "no cell" if not cells else f"{len(cells)} cells"

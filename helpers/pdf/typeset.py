@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -119,10 +120,14 @@ def _settings(
     return "\n".join(lines) + "\n"
 
 
+LATEX_SECONDS = 300  # of processor time that one pass of XeLaTeX may take
+
+
 def run_latex(work: Path, name: str, epoch: int) -> None:
     """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell, no reading elsewhere.
 
-    Raises UserError with TeX's own first error.
+    Raises UserError with all of TeX's errors, each with its notebook and cell. The limit of time
+    is the system's, which holds even where nobody is left to watch.
     """
     if not shutil.which("latexmk") or not shutil.which("xelatex"):
         raise UserError("TeX is not installed: run `make tex`")
@@ -136,36 +141,48 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
         "TZ": "UTC",
         "LC_ALL": "C",
     }
-    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-halt-on-error"]
-    command += [
-        "-latexoption=-no-shell-escape",
-        "-latexoption=-file-line-error",
-        "-quiet",
-        f"{name}.tex",
-    ]
+    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-quiet"]
+    command += ["-latexoption=-no-shell-escape", "-latexoption=-file-line-error", f"{name}.tex"]
+    limits = resource.getrlimit(resource.RLIMIT_CPU)
+    seconds = min([LATEX_SECONDS, *(limit for limit in limits if limit > 0)])
     run = subprocess.run(
-        command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
+        command,
+        cwd=work,
+        env=os.environ | settings,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, limits[1])),
     )
     if run.returncode:
         for ending in ("aux", "map", "out"):  # read by the next run, and perhaps what stopped this
             (work / f"{name}.{ending}").unlink(missing_ok=True)
         log = work / f"{name}.log"
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        detail = first_error(text) or run.stderr.decode(errors="replace")[-400:]
+        detail = "\n".join(tex_errors(text, work)) or run.stderr.decode(errors="replace")[-400:]
         raise UserError(f"XeLaTeX stopped: {detail.strip()}\nThe whole log: {log}")
 
 
-def first_error(log: str) -> str:
-    """TeX's first error, with its file and line and the text there; empty if there is none.
+def tex_errors(log: str, work: Path) -> list[str]:
+    """TeX's errors, each once: where, what, and the text there."""
+    found = []
+    lines = log.splitlines()
+    for i, line in enumerate(lines):
+        match = re.match(r"(?:! |\./)(?:([^\n:]+\.\w+):(\d+): )?(.*)", line)
+        if match and (match[1] or line.startswith("!")) and "Emergency stop" not in line:
+            near = next((text for text in lines[i + 1 : i + 12] if text.startswith("l.")), "")
+            shown = f" ({near.strip()[:100]})" if near else ""
+            place = _place(work / match[1], int(match[2])) if match[1] else ""
+            found.append(f"{place}{match[3]}{shown}")
+    return list(dict.fromkeys(found))[:20]
 
-    Two searches: one pattern for both takes exponential time where no line is named.
-    """
-    message = re.search(r"^(?:!|\./[^\n:]+\.\w+:\d+:) .*", log, re.M)
-    if not message:
-        return ""
-    line = re.compile(r"^l\.\d+ .*", re.M).search(log, message.end())
-    what = message[0].removeprefix("! ").removeprefix("./")
-    return f"{what} ({line[0]})" if line else what
+
+def _place(path: Path, number: int) -> str:
+    """The notebook and the cell that line ``number`` of a body comes from; else file and line."""
+    if path.parent.name == "notebooks" and path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()[:number]
+        cells = re.findall(r"^\\nbcell\{(\d+)\}", "\n".join(lines), re.M)
+        return f"notebooks/{path.stem}.ipynb: cell {cells[-1]}: " if cells else ""
+    return f"{path.parent.name}/{path.name}:{number}: "
 
 
 def _epoch(executed: list[Path]) -> int:

@@ -1,5 +1,5 @@
 """Many runs of one notebook: a plan, the runs, their records, a table.
 
-``plan`` says which runs there are, ``store`` which of them are done, ``local`` and
-``cluster`` do the rest, ``results`` puts the records side by side.
+``plan`` says which runs there are, ``runs`` which of them are done, ``local`` and
+``cluster`` do the rest, ``table`` puts the records side by side.
 """

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from ..downloads import data_dir
+from ..data import data_dir
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
 from .local import Outcome, Settings
-from .store import Job, Store, changes
+from .runs import Job, Store
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -33,7 +33,7 @@ JOIN_SECONDS = 60  # for a first worker to be there
 
 
 def run_all(
-    jobs: list[Job], parts: dict[str, str], store: Store, settings: Settings, scheduler: str | None
+    jobs: list[Job], store: Store, settings: Settings, scheduler: str | None
 ) -> Iterator[Outcome]:
     """Run the jobs on the cluster at ``scheduler``; yield each outcome as it comes.
 
@@ -60,7 +60,7 @@ def run_all(
                     f"the Dask scheduler at {scheduler} is gone; what was done is recorded: "
                     "run the sweep again for the rest"
                 )
-            outcome = _outcome(future, job, parts, store)
+            outcome = _outcome(future, job, store)
             if outcome.problem and tries < settings.retries:
                 again = submit(job, tries + 1)
                 running[again] = (job, tries + 1)
@@ -94,7 +94,7 @@ def _submitter(client: "Client", settings: Settings) -> Callable[[Job, int], "Fu
             settings.timeout,
             settings.threads,
             str(data_dir()),
-            key=f"{job.key}-{sweep}-{tries}",
+            key=f"{job.name}-{sweep}-{tries}",
             pure=False,
         )
 
@@ -121,13 +121,11 @@ def _connected(scheduler: str) -> Iterator["Client"]:
         yield client
 
 
-def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
+def _outcome(future, job: Job, store: Store) -> Outcome:
     started = time.monotonic()
     if future.status != "finished":
         return Outcome(job, None, f"the cluster gave it up: {future.exception()}", 0.0)
     content, problem, seconds, facts = future.result()
-    if not problem and (changed := changes(parts, facts["parts"])):  # before it was packed
-        problem = f"{', '.join(changed)} changed since the sweep began: start it again"
     if problem:
         if content:
             write_atomically(store.failed(job), content)
@@ -136,7 +134,7 @@ def _outcome(future, job: Job, parts: dict[str, str], store: Store) -> Outcome:
     write_atomically(store.notebook(job), content)
     store.forget_failure(job)
     executed = nbformat.reads(content.decode(), as_version=4)
-    record = store.save(job, executed, facts["parts"], seconds, facts["machine"])
+    record = store.save(job, executed, seconds, facts["machine"])
     return Outcome(job, record, "", seconds + time.monotonic() - started)
 
 

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from ..pdf.errors import UserError
-from ..pdf.notebook import ROOT, components, read_notebook
+from ..pdf.notebook import ROOT, read_notebook
 from ..pdf.parameters import read_parameters
 from . import local
 from .plan import cross, grid, table
-from .store import Job, Store, cores, jobs
+from .runs import Job, Store, cores, jobs
 
 FORMATS = ("text", "csv", "markdown", "latex")
 
@@ -58,14 +58,13 @@ def run_sweep(options: argparse.Namespace) -> int:
     _check_engine(options)
     path = _notebook(options.notebook)
     notebook = read_notebook(path)
-    known = read_parameters(notebook, path)
     plan = grid(options.grid, zipped=options.zip) if options.grid else [{}]
     if options.runs:
         plan = cross(table(options.runs), plan)
-    wanted = jobs(plan, known, options.profile, path)
-    store, parts = Store(path.stem), components(notebook)
-    reasons = {job.key: store.why(job, parts) for job in wanted}
-    waiting = [job for job in wanted if reasons[job.key]]
+    wanted = jobs(plan, notebook, options.profile, path)
+    store = Store(path.stem)
+    reasons = {job.digest: store.why(job) for job in wanted}
+    waiting = [job for job in wanted if reasons[job.digest]]
     if options.only_failed:
         waiting = [job for job in waiting if store.has_failed(job)]
     waiting = waiting[: options.limit]
@@ -73,15 +72,15 @@ def run_sweep(options: argparse.Namespace) -> int:
     print(f"{len(wanted)} run{'s' * (len(wanted) != 1)}: {done} done, {len(waiting)} to run")
     if options.dry_run:
         for job in wanted:
-            state = "run" if job in waiting else "skip" if reasons[job.key] else "done"
-            print(f"  {state:4}  {job.label}  {reasons[job.key]}".rstrip())
+            state = "run" if job in waiting else "skip" if reasons[job.digest] else "done"
+            print(f"  {state:4}  {job.label}  {reasons[job.digest]}".rstrip())
         return 0
     if not waiting:
         return 0
     _check_gpus(options.gpus)
     with store.lock():  # what another sweep has done in the meantime is done
-        waiting = [job for job in waiting if store.why(job, parts)]
-        return _run(waiting, parts, store, path, options)
+        waiting = [job for job in waiting if store.why(job)]
+        return _run(waiting, store, path, options)
 
 
 def _check_engine(options: argparse.Namespace) -> None:
@@ -121,7 +120,7 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
         raise UserError(f"{wanted}: there is no GPU {absent[0]}; {there}")
 
 
-def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> int:
+def _run(waiting: list[Job], store: Store, path: Path, options) -> int:
     if not waiting:
         return 0
     for leftover in store.work.glob("*.running.ipynb"):
@@ -138,9 +137,9 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
     if options.engine == "dask":
         from .cluster import run_all
 
-        outcomes = run_all(waiting, parts, store, settings, options.scheduler)
+        outcomes = run_all(waiting, store, settings, options.scheduler)
     else:
-        outcomes = local.run_all(waiting, parts, store, settings)
+        outcomes = local.run_all(waiting, store, settings)
     failed, spent, started = 0, 0.0, time.monotonic()
     for count, outcome in enumerate(outcomes, 1):
         failed += bool(outcome.problem)
@@ -158,7 +157,7 @@ def _run(waiting: list[Job], parts: dict, store: Store, path: Path, options) -> 
 
 def run_results(options: argparse.Namespace) -> int:
     """Print the records of a sweep, or a metric's mean and spread over seeds."""
-    from . import results
+    from . import table as results
 
     path = _notebook(options.notebook)
     frame = results.runs(Store(path.stem).records)
@@ -244,9 +243,9 @@ def _devices(text: str) -> tuple[str, ...]:
 
 
 def _last_metric(outcome: local.Outcome) -> str:
-    if not outcome.record or not outcome.record["metrics"]:
+    if not outcome.record or not outcome.record["values"]:
         return ""
-    name, value = list(outcome.record["metrics"].items())[-1]
+    name, value = list(outcome.record["values"].items())[-1]
     return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 
 

@@ -16,7 +16,7 @@ import psutil
 
 from ..pdf.errors import UserError
 from ..pdf.notebook import read_notebook
-from .store import Job, Store, refuse_changes
+from .runs import Job, Store
 
 LONGEST_WAIT = 86_400  # seconds at a time: the system takes no more than 24 days
 ENDING_SECONDS = 10  # for a process to end once it has sent its result
@@ -55,9 +55,7 @@ class _Running:
     started: float
 
 
-def run_all(
-    jobs: list[Job], parts: dict[str, str], store: Store, settings: Settings
-) -> Iterator[Outcome]:
+def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outcome]:
     """Run the jobs, ``settings.jobs`` at a time; yield each outcome as it comes."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill", "helpers.sweep.local"])
@@ -68,9 +66,7 @@ def run_all(
     try:
         while waiting or running:
             while waiting and slots:
-                running.append(
-                    _start(*waiting.popleft(), slots.pop(0), context, parts, store, settings)
-                )
+                running.append(_start(*waiting.popleft(), slots.pop(0), context, store, settings))
             for one in _finished(running, settings.timeout):
                 running.remove(one)
                 slots.append(one.slot)
@@ -96,7 +92,6 @@ def _start(
     tries: int,
     slot: int,
     context,
-    parts: dict[str, str],
     store: Store,
     settings: Settings,
 ) -> _Running:
@@ -106,16 +101,14 @@ def _start(
     if settings.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[slot % len(settings.gpus)]
     store.failed(job).unlink(missing_ok=True)  # the note stays until the job has not failed
-    arguments = (job, parts, store, settings.notebook, environment, sender)
+    arguments = (job, store, settings.notebook, environment, sender)
     process = context.Process(target=_child, args=arguments)
     process.start()
     sender.close()
     return _Running(job, tries, slot, process, receiver, time.monotonic())
 
 
-def _child(
-    job: Job, parts: dict[str, str], store: Store, notebook: Path, environment: dict, sender
-) -> None:
+def _child(job: Job, store: Store, notebook: Path, environment: dict, sender) -> None:
     """Execute one job in this process and write its record."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(environment)
@@ -126,10 +119,8 @@ def _child(
     try:
         target = store.notebook(job)
         target.unlink(missing_ok=True)
-        refuse_changes(notebook, parts, "since the sweep began: start it again")
         execute(notebook, target, profile=job.profile, given=job.values, timeout=None)
-        refuse_changes(notebook, parts, "while it ran: run it again")
-        record = store.save(job, read_notebook(target), parts, time.monotonic() - started)
+        record = store.save(job, read_notebook(target), time.monotonic() - started)
         sender.send((record, ""))
     except UserError as error:
         sender.send((None, str(error)))

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from ..pdf.errors import UserError
-from ..pdf.notebook import components, read_notebook
 from .local import kill
-from .store import hardware
+from .runs import hardware
 
 
 def main(order: Path) -> int:
@@ -30,7 +29,7 @@ def main(order: Path) -> int:
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    facts = {"machine": hardware(), "parts": components(read_notebook(notebook))}
+    facts = {"machine": hardware()}
     target.with_name("facts.json").write_text(json.dumps(facts))
     return 0
 

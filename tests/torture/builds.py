@@ -13,7 +13,7 @@ from pdf_fixtures import like_a_clone
 from sweep import Small, figures
 from test_make import make, project
 
-from helpers.sweep.store import load
+from helpers.sweep.runs import load
 
 __all__ = ["figures", "project"]  # fixtures
 
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_jobs(tmp_path, figures):
         sweep = Small(folder, TRAINING)
         assert not any(outcome.problem for outcome in sweep.run("n=0:2", jobs=jobs))
         records = load(sweep.store.records)
-        found.append([(r["parameters"]["n"], r["metrics"]) for r in records])
+        found.append([(r["parameters"]["n"], r["values"]) for r in records])
     assert found[0] == found[1] == found[2]
     figures["runs equal to the bit under 1, 2 and 3 jobs"] += 3
 

@@ -22,10 +22,8 @@ from pdf_fixtures import source_notebook, write
 from test_sweep_runs import Sweep, dask, is_kernel_of, scheduler, squares
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import components, read_notebook
-from helpers.pdf.parameters import read_parameters
 from helpers.sweep import cluster, local
-from helpers.sweep.store import Store, load
+from helpers.sweep.runs import Store, load
 
 __all__ = ["dask", "scheduler"]  # fixtures
 
@@ -67,8 +65,6 @@ class Small(Sweep):
         if not self.path.exists():
             write(source_notebook(code, parameters=parameters), self.path)
         self.store = Store("tiny", records=folder / "records", work=folder / "work")
-        notebook = read_notebook(self.path)
-        self.known, self.parts = read_parameters(notebook, self.path), components(notebook)
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +230,7 @@ def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, dask):
     settings = local.Settings(notebook=sweep.path, jobs=2)
     done = []
     with pytest.raises(UserError, match=r"scheduler .* is gone") as caught:
-        for outcome in cluster.run_all(
-            sweep.jobs("n=1:9"), sweep.parts, sweep.store, settings, address
-        ):
+        for outcome in cluster.run_all(sweep.jobs("n=1:9"), sweep.store, settings, address):
             assert not outcome.problem
             done.append(outcome)
             if len(done) == 2:

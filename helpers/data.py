@@ -1,0 +1,428 @@
+"""The homework's data sets, each by one call whose result says where it came from.
+
+A loader looks in DATA_DIR (default ``data/cache``), then asks the network through the library
+that knows the data set: torchvision for Fashion-MNIST, huggingface_hub for IMDB. Where neither
+helps, the quick profile computes on a stand-in, with a warning and a ``source`` that says so, and
+the full profile raises ``DataUnavailable``. ``data/README.md`` lists sources, licenses and layout.
+
+Heavy imports stand where they are used: the command line asks this module for paths only.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from datasets import Dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 4.0  # to wait for a server that does not answer
+SPLITS = {"train": "training", "test": "test"}
+_OFFLINE_SWITCHES = ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE")
+
+FILES = {  # what lies where below DATA_DIR
+    "Fashion-MNIST": [
+        f"FashionMNIST/raw/{split}-{what}-ubyte"
+        for split in ("train", "t10k")
+        for what in ("images-idx3", "labels-idx1")
+    ],
+    "IMDB": [f"imdb/plain_text/{split}-00000-of-00001.parquet" for split in SPLITS],
+    "app reviews": ["app_reviews/reviews.csv"],
+    "snippets": ["snippets/vaderSentiment-3.2.1.tar.gz"],
+}
+IMDB = "stanfordnlp/imdb"  # on the Hugging Face hub, at a fixed revision
+IMDB_REVISION = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+SNIPPETS = "vaderSentiment==3.2.1"  # a source distribution on PyPI, and its SHA-256
+SNIPPETS_SHA256 = "5dce530a78315563f8b3cd01033bbdd3bf4985fabf359ca68d4167728081c803"
+NEUTRAL = 1.0  # a rating nearer to 0 than this is neutral
+
+
+class DataUnavailable(RuntimeError):
+    """A data set is neither in DATA_DIR nor to be had from the network."""
+
+
+class StandInWarning(UserWarning):
+    """What is computed is not computed on the data that was asked for."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """``images``, uint8 (N, 28, 28), and ``labels``, int64 (N,), indices of ``classes``."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    source: str
+    stand_in: bool = False
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """``texts``, N of them, and ``labels``, int64 (N,).
+
+    Film reviews: 0 negative, 1 positive. App reviews: the score, 1 to 5.
+    """
+
+    texts: list[str]
+    labels: torch.Tensor
+    source: str
+    stand_in: bool = False
+
+
+def fashion_mnist(split: str, *, profile: str = "quick", limit: int | None = None) -> Images:
+    """Fashion-MNIST (Xiao et al. 2017): 60,000 training and 10,000 test images of 10 classes.
+
+    ``limit`` takes the first that many; the files are in random order. Stand-in: scikit-learn's
+    handwritten digits, scaled to 28×28.
+    """
+    _check(profile, split)
+    try:
+        found = _fashion_mnist(train=split == "train")
+        images, labels, classes = found.data, found.targets, tuple(found.classes)
+        source = "Fashion-MNIST, {:,} {} images"
+    except DataUnavailable as error:
+        _settle_for("scikit-learn's digits", "Fashion-MNIST", profile, error)
+        images, labels = _digits(split)
+        classes = tuple(f"digit {label}" for label in range(10))
+        source = "scikit-learn digits (stand-in), {:,} {} images scaled to 28×28"
+    images, labels = images[:limit], labels[:limit]
+    source = source.format(len(labels), SPLITS[split])
+    return Images(images, labels, classes, source, "(stand-in)" in source)
+
+
+def imdb(split: str, *, profile: str = "quick") -> Reviews:
+    """The Large Movie Review Dataset (Maas et al. 2011): 25,000 reviews in each split.
+
+    The rows come as the files hold them, all negative ones first: shuffle before taking a part.
+    Stand-in: sentences from film reviews that people rated (``snippets``), without neutral ones;
+    7,200 for training and 1,800 for the test.
+    """
+    import torch
+
+    _check(profile, split)
+    try:
+        table = _read(_imdb_file(split), "parquet", ("text", "label"))
+        labels = torch.tensor(table["label"])
+        if torch.bincount(labels.clamp(min=0), minlength=2).tolist() != [12_500, 12_500]:
+            raise DataUnavailable(
+                f"{shown(_imdb_file(split))} does not hold 25,000 reviews, half of them positive"
+            )
+        return Reviews(list(table["text"]), labels, f"IMDB, 25,000 {SPLITS[split]} reviews")
+    except DataUnavailable as error:
+        _settle_for("sentences from film reviews", "IMDB", profile, error)
+    films = snippets().query("kind == 'film'").sample(frac=1, random_state=0)
+    texts, labels = [], torch.tensor([0, 1]).repeat_interleave(3_600 if split == "train" else 900)
+    for sign in (-1, 1):
+        rated = films["text"][sign * films["rating"] >= NEUTRAL]
+        texts += list(rated[:3_600] if split == "train" else rated[3_600:4_500])
+    source = f"film snippets (stand-in), {len(texts):,} {SPLITS[split]} sentences"
+    return Reviews(texts, labels, source, stand_in=True)
+
+
+def app_reviews() -> Reviews:
+    """App-store reviews with scores 1 to 5: columns content and score of a CSV file in DATA_DIR.
+
+    Nobody may pass that file on, so it is never downloaded. Stand-in, in both profiles: all
+    ``snippets``, where a mean rating r from −4 to 4 becomes the score round(3 + r/2), so that
+    3 is what is rated between −1 and 1.
+    """
+    import pandas as pd
+    import torch
+
+    path = data_dir() / FILES["app reviews"][0]
+    if path.is_file():
+        table = _read(path, "csv", ("content", "score"))
+        scores = pd.to_numeric(pd.Series(table["score"]), errors="coerce")
+        if not scores.isin(range(1, 6)).all():
+            raise DataUnavailable(f"{shown(path)} has a score that is not one of 1, 2, 3, 4, 5")
+        texts = [text or "" for text in table["content"]]
+        scores = torch.tensor(scores.to_numpy(dtype="int64"))
+        return Reviews(texts, scores, f"{len(texts):,} app reviews")
+    _warn(f"Using rated snippets in place of app reviews: {shown(path)} is not there.")
+    rated = snippets().sample(frac=1, random_state=0)
+    scores = torch.tensor((3 + rated["rating"] / 2).round().astype(int).to_numpy())
+    source = f"review snippets (stand-in), {len(rated):,} sentences"
+    return Reviews(list(rated["text"]), scores, source, stand_in=True)
+
+
+def snippets() -> pd.DataFrame:
+    """14,300 sentences from reviews with what people thought of them (Hutto and Gilbert 2014).
+
+    Columns: ``kind``, "film" or "product"; ``rating``, the mean of several people's ratings from
+    −4 to 4; ``text``. They come with the source distribution of vaderSentiment 3.2.1, which the
+    reader's own pip fetches once; nothing of it is installed. Raises DataUnavailable.
+    """
+    import pandas as pd
+
+    tables = []
+    with tarfile.open(_snippets_file()) as package:
+        folder = "vaderSentiment-3.2.1/additional_resources/hutto_ICWSM_2014.tar.gz"
+        with tarfile.open(fileobj=package.extractfile(folder)) as archive:
+            for kind, name in {"film": "movie", "product": "amazon"}.items():
+                file = archive.extractfile(f"hutto_ICWSM_2014/{name}ReviewSnippets_GroundTruth.txt")
+                table = pd.read_csv(
+                    file, sep="\t", quoting=csv.QUOTE_NONE, names=["id", "rating", "text"]
+                )
+                tables.append(table.assign(kind=kind)[["kind", "rating", "text"]])
+    return pd.concat(tables).drop_duplicates("text", ignore_index=True)
+
+
+def data_dir() -> Path:
+    """The folder of data sets: DATA_DIR, else ``data/cache``.
+
+    A relative DATA_DIR counts from the repository's root, since notebooks run elsewhere.
+    """
+    return ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
+
+
+def present() -> list[tuple[str, int]]:
+    """The data sets' files that DATA_DIR holds, as (path below it, bytes)."""
+    paths = [name for names in FILES.values() for name in names]
+    return [
+        (p, (data_dir() / p).stat().st_size) for p in sorted(paths) if (data_dir() / p).is_file()
+    ]
+
+
+def offline() -> str:
+    """The switch of the environment that forbids to ask the network, or an empty string."""
+    on = ("1", "ON", "YES", "TRUE")
+    return next((n for n in _OFFLINE_SWITCHES if os.environ.get(n, "").upper() in on), "")
+
+
+@functools.cache
+def hub_answers(name: str = IMDB, kind: str = "dataset") -> bool:
+    """Whether the Hugging Face hub can be asked for ``name``; once per process.
+
+    Without this question its client tries again for half a minute.
+    """
+    if offline():
+        return False
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().repo_info(name, repo_type=kind, timeout=SECONDS)
+    except Exception:  # whatever its HTTP library raises
+        return False
+    return True
+
+
+def shown(path: Path) -> str:
+    """A path as messages give it: from the repository's root if it lies there."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def download(names: list[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Fetch data sets, and say of each what there is now or (second) why it is not there."""
+    loaders = {
+        "fashion_mnist": lambda split: fashion_mnist(split, profile="full").source,
+        "imdb": lambda split: imdb(split, profile="full").source,
+        "snippets": lambda split: f"{len(snippets()):,} snippets" if split == "train" else "",
+    }
+    for name in names or loaders:
+        try:
+            yield " and ".join(filter(None, map(loaders[name], SPLITS))), ""
+        except DataUnavailable as error:
+            yield "", str(error)
+
+
+def _fashion_mnist(*, train: bool):
+    """torchvision's data set from DATA_DIR, after downloading or unpacking it if need be."""
+    from torchvision.datasets import FashionMNIST
+
+    names = FILES["Fashion-MNIST"]
+    there = lambda name: (data_dir() / name).is_file()
+    if missing := [name for name in names if not there(name)]:
+        if offline() and not all(there(f"{name}.gz") for name in missing):
+            raise _absent(missing[0], f"{offline()} is set")
+        try:
+            with _alone(data_dir()), _impatient():
+                FashionMNIST(data_dir(), download=True)
+        except (OSError, RuntimeError) as error:
+            raise _absent(missing[0], _reason(error)) from None
+    try:
+        found = FashionMNIST(data_dir(), train=train)
+        if found.data.shape != (60_000 if train else 10_000, 28, 28):
+            raise ValueError(f"its images have the shape {tuple(found.data.shape)}")
+        if len(found.targets) != len(found.data) or not 0 <= int(found.targets.max()) < 10:
+            raise ValueError("its labels are not those of its images")
+    except Exception as error:  # torchvision takes the files for what they should be
+        folder = shown((data_dir() / names[0]).parent)
+        raise DataUnavailable(f"{folder} is broken ({_reason(error)}): remove it") from None
+    return found
+
+
+def _imdb_file(split: str) -> Path:
+    """Where IMDB's reviews lie, after downloading them if need be."""
+    name = FILES["IMDB"][list(SPLITS).index(split)]
+    path = data_dir() / name
+    if path.is_file():
+        return path
+    if not hub_answers():
+        raise _absent(name, f"{offline()} is set" if offline() else "the hub does not answer")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(
+            hf_hub_download(
+                IMDB,
+                name.removeprefix("imdb/"),
+                repo_type="dataset",
+                revision=IMDB_REVISION,
+                local_dir=data_dir() / "imdb",
+            )
+        )
+    except Exception as error:  # the layers of the network raise dozens of kinds
+        raise _absent(name, _reason(error)) from None
+
+
+def _snippets_file() -> Path:
+    """The package that holds the snippets, whole: in DATA_DIR or data/cache, else by pip."""
+    name = FILES["snippets"][0]
+    places = list(dict.fromkeys([data_dir() / name, ROOT / "data/cache" / name]))
+    for path in places:
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SNIPPETS_SHA256:
+            return path
+    if offline():
+        raise _absent(name, f"{offline()} is set")
+    for path in places:
+        try:
+            with _alone(path.parent):
+                _pip_download(path.parent)
+            return path
+        except OSError as error:  # a folder that cannot be written
+            problem = _absent(name, _reason(error))
+    raise problem
+
+
+def _pip_download(folder: Path) -> None:
+    """The snippets' package by the interpreter's pip, or uv's; pip checks the digest itself."""
+    if find_spec("pip"):
+        pip = [sys.executable, "-m", "pip"]
+    elif uvx := shutil.which("uvx", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"):
+        pip = [uvx, "pip"]
+    else:
+        raise _absent(FILES["snippets"][0], "there is no pip to fetch it")
+    with tempfile.TemporaryDirectory() as temporary:
+        wanted = Path(temporary, "wanted.txt")
+        wanted.write_text(f"{SNIPPETS} --hash=sha256:{SNIPPETS_SHA256}\n")
+        command = [*pip, "download", "--quiet", "--no-deps", "--no-binary=vaderSentiment"]
+        command += [
+            "--require-hashes",
+            "--retries=1",
+            f"--dest={folder}",
+            f"--requirement={wanted}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (errors or ["pip could not fetch it"])[-1].removeprefix("ERROR: ")
+        raise _absent(FILES["snippets"][0], reason)
+
+
+def _read(path: Path, form: str, columns: tuple[str, ...]) -> Dataset:
+    """Some columns of a Parquet or CSV file, read by the datasets library into memory."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    options = {"keep_default_na": False} if form == "csv" else {}
+    try:
+        with tempfile.TemporaryDirectory() as cache:  # no copy stays behind
+            table = datasets.load_dataset(
+                form, data_files=str(path), split="train", cache_dir=cache,
+                keep_in_memory=True, **options,
+            )  # fmt: skip
+    except Exception as error:  # Arrow, pandas and the library each have their own
+        raise DataUnavailable(
+            f"{shown(path)} is not a {form} file ({_reason(error.__cause__ or error)}): remove it"
+        ) from None
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise DataUnavailable(f"{shown(path)} has no column {missing[0]}")
+    return table.select_columns(list(columns))
+
+
+def _digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scikit-learn's 1,797 handwritten digits, from 8×8 to 28×28, bright ink on black.
+
+    Images, uint8 (N, 28, 28), and labels, int64 (N,). The first 80 % of each class are for
+    training, the rest for the test.
+    """
+    import torch
+    from sklearn.datasets import load_digits
+    from torch.nn.functional import interpolate
+
+    small, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+    place = torch.stack([(labels == k).cumsum(0) for k in range(10)])[labels, range(len(labels))]
+    training = place <= (0.8 * torch.bincount(labels)[labels]).round()
+    rows = training if split == "train" else ~training
+    gray = small[rows].view(-1, 1, 8, 8) / 16  # (N, 1, 8, 8), 0 to 1
+    large = interpolate(gray, size=(28, 28), mode="bilinear").squeeze(1)  # (N, 28, 28)
+    return (255 * large).round().to(torch.uint8), labels[rows].long()
+
+
+def _check(profile: str, split: str) -> None:
+    for value, known in ((profile, ("quick", "full")), (split, SPLITS)):
+        if value not in known:
+            raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+
+
+def _settle_for(standin: str, name: str, profile: str, why: DataUnavailable) -> None:
+    """Warn that a stand-in takes the data set's place; raise in the full profile."""
+    if profile == "full":
+        raise DataUnavailable(
+            f"the full profile needs {name}, but {why}. Start again with a network, or set "
+            "DATA_DIR to a folder that holds it (data/README.md)."
+        ) from None
+    _warn(f"Using {standin} in place of {name}: {why}.")
+
+
+def _warn(message: str) -> None:
+    """Warn without the caller's file and line, which differ from run to run in a notebook."""
+    warnings.warn_explicit(message, StandInWarning, "helpers.data", 1)
+
+
+def _absent(name: str, why: str) -> DataUnavailable:
+    return DataUnavailable(f"{shown(data_dir() / name)} is not there, and {why}")
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of what an exception says."""
+    return ([*filter(None, str(error).splitlines())] or [type(error).__name__])[-1].rstrip(".")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time fetches into a folder; the others find what it brought."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """A server that does not answer is given up, as urllib alone would not."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
