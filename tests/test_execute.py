@@ -250,12 +250,6 @@ def test_a_file_of_records_and_single_quotes_count_too(tmp_path):
     assert identity(notebook, {}, tmp_path) != before
 
 
-def test_the_benchmark_that_a_notebook_reads_goes_with_it_to_a_cluster():
-    from helpers.sweep.cluster import pack
-
-    assert "data/results/skipgram_word2vec.json" in pack(ROOT / "notebooks/skipgram_sampling.ipynb")
-
-
 def test_identity_follows_the_number_of_threads(tmp_path, monkeypatch):
     found = set()
     for threads in "12":
