@@ -87,6 +87,9 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
      [r"\nbcaption{table}{It \texttt{x}}\begin{adjustbox}"], ""),
     (shows({"image/svg+xml": SVG, "text/plain": "<Figure size 6x3>"}, alt="dot"),
      [r"\nbfigure{\nbpicture{notebooks/a.figures/figure-1.pdf}{}{dot}}{}"], ""),
+    (shows({"text/html": "<style>#T_a, #T_b {color: #fff}</style><table><tr><td id='T_b' "
+            "style='background: teal'>1</td></tr></table>"}),
+     [r"\cellcolor[HTML]{008080}\color[HTML]{FFFFFF}1"], ""),
     (shows({"text/markdown": "**bold**"}), [r"\textbf{bold}"], ""),
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),

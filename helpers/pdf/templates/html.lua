@@ -28,6 +28,13 @@ local function text_of(blocks)
   return text
 end
 
+local function color_of(cell)
+  local given, found = cell.attr.attributes, ""
+  if given.fill then found = "\\cellcolor[HTML]{" .. given.fill .. "}" end
+  if given.ink then found = found .. "\\color[HTML]{" .. given.ink .. "}" end
+  return found
+end
+
 -- The rows of a table as a grid in which a cell that spans others leaves them empty.
 local function grid_of(element)
   local grid, head, columns = {}, #element.head.rows, #element.colspecs
@@ -45,7 +52,7 @@ local function grid_of(element)
       for i = r, math.min(r + cell.row_span - 1, #rows) do
         for j = c, c + cell.col_span - 1 do grid[i][j] = { blocks = {}, text = "" } end
       end
-      grid[r][c] = { blocks = cell.contents, text = text_of(cell.contents) }
+      grid[r][c] = { blocks = cell.contents, text = text_of(cell.contents), color = color_of(cell) }
     end
   end
   return grid, head, columns
@@ -115,7 +122,7 @@ local function set(cell, room)
     LineBreak = function() return room and pandoc.RawInline("latex", "\\newline ") or pandoc.Space() end,
     Str = room and break_words or nil,
   })
-  return latex(blocks)
+  return (cell.color or "") .. latex(blocks)
 end
 
 -- The columns of ``which`` as one table of the class.
