@@ -32,23 +32,8 @@ class Commands(click.Group):
         if cmd_name in ("sweep", "results"):
             from .sweep import command
 
-            return getattr(command, cmd_name, None) or _argparse(command, cmd_name)
+            return getattr(command, cmd_name)
         return super().get_command(ctx, cmd_name)
-
-
-def _argparse(command, name: str) -> click.Command:
-    """A command of the sweep, until that is click's."""
-    import argparse
-
-    def run(arguments: Sequence[str]) -> int:
-        parser = argparse.ArgumentParser(prog="homework")
-        command.add_commands(parser.add_subparsers())
-        options = parser.parse_args([name, *arguments])
-        return options.run(options)
-
-    words = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
-    options = {"ignore_unknown_options": True, "help_option_names": []}
-    return click.Command(name, callback=run, params=[words], context_settings=options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

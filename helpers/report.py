@@ -293,14 +293,14 @@ def runs(
 
 
 def alike(runs: list[dict], *varied: str) -> list[dict]:
-    """The largest set of runs that differ in nothing but the parameters ``varied``.
+    """The largest set of runs of one recipe and data set that differ in ``varied`` alone.
 
     Of sets of equal size, the one that was begun first.
     """
 
     def rest(run: dict) -> str:
         kept = {name: v for name, v in run["parameters"].items() if name not in varied}
-        return json.dumps(kept, sort_keys=True)
+        return json.dumps([run["recipe"], run["stamp"]["data"], kept], sort_keys=True)
 
     if not runs:
         return []

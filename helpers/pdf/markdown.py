@@ -130,10 +130,10 @@ class Page:
 
 
 class _Inline(MathInlineParser):
-    """With no formula between two prices: $5 and $6."""
+    """With no formula between two prices, $5 and $6, or in code, `$HOME` and `$PATH`."""
 
     SPECIFICATION = MathInlineParser.SPECIFICATION | {
-        "inline_math_tex": MathInlineParser.INLINE_MATH_TEX + r"(?!\d)"
+        "inline_math_tex": r"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|[^$\\`])+?)\$(?!\d)"
     }
 
 
