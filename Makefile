@@ -46,6 +46,7 @@ HOMEWORK := $(BIN)/homework
 
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
 typed = $(if $(filter command,$(origin $(1))),$(value $(1)))
+export DRAFT
 export HOMEWORK_NAME  := $(call typed,NAME)
 export HOMEWORK_NETID := $(call typed,NETID)
 unexport PYTHONDONTWRITEBYTECODE # in many containers: each process would compile all of torch

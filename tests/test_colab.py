@@ -206,7 +206,7 @@ def test_a_notebook_runs_alone_from_its_badge(colab, tmp_path, monkeypatch):
     assert helpers == str(tmp_path / "homework" / "helpers" / "__init__.py")
     assert torch.startswith(str(colab / "venv"))
     shown = [output for cell in code_cells(done) for output in cell.outputs]
-    assert any("application/pdf" in output.get("data", {}) for output in shown)
+    assert any("image/svg+xml" in output.get("data", {}) for output in shown)
 
 
 def test_all_imports_work_there_and_the_encoder_is_installed(colab, tmp_path, monkeypatch):

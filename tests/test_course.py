@@ -20,7 +20,7 @@ EDITIONS = {
         ("3", "rnn2d_parameters"),
         ("1", "attention_complexity"),
         ("2", "skipgram_sampling"),
-        ("4", "sentiment_transformer"),
+        ("4", "review_finetuning"),
     ],
     "2022-hw3": [
         ("3", "cnn_vs_rnn"),
@@ -65,8 +65,8 @@ def test_a_notebook_has_the_shape_that_all_have(path):
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
-    last = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"][-2:]
-    assert any(source.startswith(("## What it showed", "## Answer")) for source in last)
+    last = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"][-1]
+    assert last.startswith(("## What it showed", "**What it showed", "## Answer"))
     assert notebook.metadata.kernelspec.name == "python3"
     assert tags(notebook.cells[1]) == ["colab"]
     assert "parameters" in tags(notebook.cells[2])
@@ -76,7 +76,8 @@ def test_a_notebook_has_the_shape_that_all_have(path):
         saved = cell.outputs or cell.execution_count
         assert not saved, "clear them: Edit, Clear Outputs of All Cells, then save"
         lines = cell.source.splitlines()
-        assert len(lines) <= 30, f"{cell.id} has {len(lines)} lines"
+        longest = 36 if "hide-input" in tags(cell) else 25
+        assert len(lines) <= longest, f"{cell.id} has {len(lines)} lines"
         assert max(map(len, lines), default=0) <= 100, f"{cell.id} has a line that is too long"
     stamps = [cell for cell in code_cells(notebook) if re.search(r"^stamp\(", cell.source, re.M)]
     assert len(stamps) == 1
@@ -86,7 +87,6 @@ def test_a_notebook_has_the_shape_that_all_have(path):
 def test_parameters_are_described_and_their_full_values_allowed(path):
     parameters = read_parameters(read_notebook(path), path)
     assert "[quick | full]" in parameters["profile"].comment
-    assert "seed" in parameters
     assert all(parameter.comment for parameter in parameters.values())
     for parameter in parameters.values():
         assert parameter.read(parameter.default) == parameter.default

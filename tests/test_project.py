@@ -116,7 +116,7 @@ def test_the_supported_pythons_are_said_once():
 @pytest.mark.parametrize("path", HELPERS, ids=lambda path: path.stem)
 def test_modules_stay_short(path):
     source = path.read_text()
-    assert len(source.splitlines()) <= 400
+    assert len(source.splitlines()) <= 450
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 50, f"{node.name} is too long"

@@ -47,16 +47,12 @@ def execute(
 ) -> tuple[Run, bool]:
     """Run ``source`` into ``target``; return the run, and whether a kernel was needed.
 
-    Where only prose has changed since ``target`` was made, the new prose is put around the
-    outputs that are there. ``as_is`` takes the outputs that ``source`` was saved with.
-    ``timeout`` bounds the notebook, in seconds. A run that fails leaves
-    ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
+    New prose is put around outputs that are there. ``as_is`` takes those that ``source`` was
+    saved with. ``timeout`` bounds the notebook, in seconds. A run that fails leaves
+    ``<name>.failed.ipynb`` and no ``target``. Whoever wants the same target meanwhile waits.
+    Its date is the beginning of the run: Make sees what changed since.
 
-    Whoever wants the same target at the same time waits. The target's date is the beginning of
-    the run, so that Make sees a change to the notebook or its inputs while it ran.
-
-    Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
-    no run of ours made.
+    Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
     """
     _refuse(target, source)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,31 +61,28 @@ def execute(
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
         values = choose(read_parameters(notebook, source), given or {}, profile, source)
         own = source.resolve().parent.name == "notebooks"  # elsewhere nobody knows what it reads
-        files = inputs(notebook, source.parent) if own else []
-        before = digests(files)
-        key = cache_key(notebook, values, before)
+        files = lambda: inputs(notebook, source.parent) if own else []
+        before = digests(files(), source.parent)
+        earlier = own and _earlier(target, cache_key(notebook, values, before))
+        ran = not (as_is or earlier)
         if as_is:
-            executed, ran = notebook, False
+            executed = notebook
             executed.metadata[MARK] = {"as-is": True}
-        elif earlier := own and _earlier(target, key):
-            executed, ran = _under_present_prose(notebook, values, earlier), False
+        elif earlier:
+            executed = _under_present_prose(notebook, values, earlier)
         else:
             target.unlink(missing_ok=True)
-            executed, ran = _run(notebook, source, target, values, timeout), True
-            files = inputs(notebook, source.parent) if own else []
-            after = digests(files)  # a file that is new was written by the run itself
-            executed.metadata[MARK] = {
-                "key": cache_key(notebook, values, after)
-                if before.items() <= after.items()
-                else "",
-                "profile": profile,
-                "ended": datetime.datetime.now(datetime.UTC).isoformat(),
-            }
-        run = as_run(executed, source.stem)
+            executed = _run(notebook, source, target, values, timeout)
+            after = digests(files(), source.parent)  # what is new was written by the run itself
+            unchanged = before.items() <= after.items()
+            ended = datetime.datetime.now(datetime.UTC).isoformat()
+            mark = {"key": cache_key(notebook, values, after) if unchanged else ""}
+            executed.metadata[MARK] = mark | {"profile": profile, "ended": ended}
+        run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
         write_notebook(executed, target)
-        _write_rule(target, files, run)
+        _write_rule(target, files(), run)
         os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
     return run, ran
 
@@ -187,8 +180,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
     """Run ``notebook`` in ``folder``, in place; return what went wrong, or nothing.
 
     Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
-    on the network. Such a path may have about 100 characters, hence /tmp. A kernel takes nobody's
-    IPython start-up files, and finds the programs of this environment first.
+    on the network. Such a path may have about 100 characters, hence /tmp.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -218,15 +210,8 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
             resources={"metadata": {"path": str(folder)}},
             config=Config({"KernelManager": sockets}),
         )
-        environment = os.environ | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-            "IPYTHONDIR": f"{private}/ipython",
-            "PYTHONHASHSEED": "0",
-            "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
         try:
-            client.execute(env=environment)
+            client.execute(env=_environment(private))
         except CellExecutionError as error:
             return _describe(error, notebook)
         except CellTimeoutError:
@@ -238,6 +223,19 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
         except RuntimeError as error:  # the kernel did not start
             return str(error)
     return ""
+
+
+def _environment(private: str) -> dict[str, str]:
+    """What a kernel sees: programs of this environment first, nobody's IPython start-up files."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {
+        "PATH": path,
+        "IPYTHONDIR": f"{private}/ipython",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "HOMEWORK_PRESS": "1",  # helpers.report draws for paper, where no screen looks
+    }
 
 
 def _describe(error, notebook: NotebookNode) -> str:

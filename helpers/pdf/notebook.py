@@ -269,14 +269,18 @@ def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path
     ]
 
 
-def digests(paths: list[Path]) -> dict[str, str]:
-    """Each file's content as a few hexadecimal digits; of a large one, its size and date."""
+def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
+    """Each file's content as a few hexadecimal digits; of a large one, its size and date.
+
+    Names are as seen from ``base`` or the project's folder, so that these may be moved.
+    """
     found = {}
     for path in paths:
         facts = path.stat()
         large = facts.st_size > 20_000_000
         content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
-        found[str(path)] = hashlib.sha256(content).hexdigest()[:16]
+        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), Path())
+        found[str(path.relative_to(top))] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 

@@ -52,19 +52,14 @@ def typeset(
         check_answers([source, *answers], values, claims, absent)
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
-        if any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in [source, *answers, *bodies]):
+        sources = [source, *answers, *bodies]
+        if any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources):
             bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
-        texts = {str(path): _text(path) for path in [source, *answers]}
+        texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
+        texts |= {str(path): _text(path) for path in [source, *answers]}
         texts |= {f"notebooks/{path.stem}.ipynb": _text(path) for path in bodies}
-        texts = {STUDENT: " ".join(student.values())} | texts
-        texts["a claim's evidence or a value"] = macros
-        try:
-            glyphs = glyph_macros(texts)
-        except UserError:
-            if not draft:
-                raise
-            glyphs = ""
+        glyphs = glyph_macros(texts)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
         _run_latex(source.parent, work, edition.name, _epoch(runs))
         checked = check(work, edition, runs, limit, draft=draft)
