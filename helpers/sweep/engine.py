@@ -129,7 +129,7 @@ def _share_imports() -> None:
 
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     get_mp_context().set_forkserver_preload(
-        ["distributed", "distributed.nanny", "papermill", "helpers.pdf.execute"]
+        ["distributed", "distributed.nanny", "nbclient", "helpers.pdf.execute"]
     )
 
 
