@@ -12,12 +12,14 @@ Clusters on SLURM and the like: start them with dask-jobqueue
 
 import hashlib
 import logging
+import multiprocessing
 import os
 import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +94,12 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
         with _elsewhere(settings.scheduler) as client:
             yield client
         return
+    _share_imports()
     import dask
     from distributed import Client, LocalCluster
 
-    _share_imports()
     options = {
+        "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
@@ -123,14 +126,13 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
 
 
 def _share_imports() -> None:
-    """Let workers fork from one process that has imported what each of them needs."""
-    import dask
-    from distributed.utils import get_mp_context
+    """Let workers fork from one process that has imported what each of them needs.
 
-    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-    get_mp_context().set_forkserver_preload(
-        ["distributed", "distributed.nanny", "papermill", "helpers.pdf.execute"]
-    )
+    It imports while this one does; later, Dask would name modules of its own.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    forkserver.ensure_running()
 
 
 @contextmanager
