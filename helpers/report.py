@@ -130,7 +130,7 @@ def commit() -> str:
 
 
 def use_style() -> None:
-    """Set Matplotlib's defaults, and vector output in notebooks (SVG on screen, PDF in print)."""
+    """Set Matplotlib's defaults, and vector output in notebooks: SVG on screen, PDF in print."""
     plt.rcParams.update(
         {
             "figure.figsize": (TEXT_WIDTH, 2.4),
@@ -156,7 +156,7 @@ def use_style() -> None:
     if get_ipython() is not None and hasattr(get_ipython(), "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", "pdf")
+        set_matplotlib_formats("pdf" if os.environ.get("HOMEWORK_PRESS") else "svg")
 
 
 def show(
