@@ -13,7 +13,6 @@ Clusters on SLURM and the like: start them with dask-jobqueue
 import hashlib
 import logging
 import multiprocessing
-import os
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -131,7 +130,7 @@ def _share_imports() -> None:
     It imports while this one does; later, Dask would name modules of its own.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    context.set_forkserver_preload(["distributed.nanny", "nbclient", "helpers.pdf.execute"])
     forkserver.ensure_running()
 
 
@@ -210,8 +209,6 @@ def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
             record = store.save(job, read_notebook(store.notebook(job)), seconds, machine)
             store.forget_failure(job)
             return Outcome(job, record, "", seconds)
-        if store.running(job).exists():  # its process could not put it away
-            os.replace(store.running(job), store.failed(job))
     except (UserError, OSError) as error:  # a full disk, say
         problem = problem or str(error)
     return Outcome(job, None, problem, seconds)
