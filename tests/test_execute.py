@@ -14,7 +14,6 @@ from helpers.cli import main
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import MARK, _private_folders, _short, execute
 from helpers.pdf.notebook import (
-    ROOT,
     components,
     differing,
     helper_modules,
