@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from helpers import report
-from helpers.pdf.evidence import named
+from helpers.pdf.typeset import named
 
 ROOT = Path(__file__).parents[1]
 

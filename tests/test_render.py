@@ -13,8 +13,8 @@ from PIL import Image
 from pypdf import PdfReader
 
 from helpers import mime
+from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.foresee import read_student
 from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
@@ -87,6 +87,9 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
      [r"\nbcaption{table}{It \texttt{x}}\begin{adjustbox}"], ""),
     (shows({"image/svg+xml": SVG, "text/plain": "<Figure size 6x3>"}, alt="dot"),
      [r"\nbfigure{\nbpicture{notebooks/a.figures/figure-1.pdf}{}{dot}}{}"], ""),
+    (shows({"text/html": "<style>#T_a, #T_b {color: #fff}</style><table><tr><td id='T_b' "
+            "style='background: teal'>1</td></tr></table>"}),
+     [r"\cellcolor[HTML]{008080}\color[HTML]{FFFFFF}1"], ""),
     (shows({"text/markdown": "**bold**"}), [r"\textbf{bold}"], ""),
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
@@ -214,8 +217,9 @@ def typeset_all(tmp_path, **notebooks):
         write(new_notebook(), tmp_path / "notebooks" / f"{name}.ipynb")
     student = read_student(Path(os.devnull), {"name": "Ada", "netid": "al1"})
     warnings += typeset(
-        edition, work, tmp_path / "e.pdf", student=student, profile="quick", limit=9
-    )
+        edition, work, tmp_path / "e.pdf", student=student, course=read_course(Path(os.devnull)),
+        profile="quick", limit=9,
+    )  # fmt: skip
     text = "".join(page.extract_text() for page in PdfReader(tmp_path / "e.pdf").pages)
     return text, warnings, (work / "e.log").read_text(encoding="utf-8", errors="replace")
 

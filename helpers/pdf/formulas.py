@@ -7,6 +7,8 @@ MathJax forgives what TeX does not: ``$$\\begin{align}…$$``, ``x_\\mathcal{D}`
 import re
 import unicodedata
 
+from .glyphs import MATH_FONT, coverage, find_tex_font
+
 _GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
 for _ in range(3):  # braces, four deep
     _GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{_GROUP})*\}}"
@@ -20,13 +22,20 @@ _ONE_ARGUMENT = (
     r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
 )
 _ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
-_ALIGNED |= {"flalign": "aligned", "alignat": "alignedat", "eqnarray": "array}{rcl"}
+_ALIGNED |= {
+    "split": "aligned",
+    "flalign": "aligned",
+    "alignat": "alignedat",
+    "eqnarray": "array}{rcl",
+}
 _ALONE = ("equation", "displaymath", "math", *_ALIGNED)  # environments that begin mathematics
-_BARE = ("aligned", "gathered", "alignedat", "split", "array", "cases", "dcases", "subarray")
+_BARE = ("aligned", "gathered", "alignedat", "array", "cases", "dcases", "subarray")
 _BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"))
 ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
 _FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
 _FONTS |= {"tt": "mathtt", "frak": "mathfrak", "Bbb": "mathbb"}
+_LETTERS = ("GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "NABLA")
+_LETTERS += ("PARTIAL", "ALEF SYMBOL", "KELVIN", "ANGSTROM", "OHM", "EULER")
 
 
 class Formulas:
@@ -74,7 +83,8 @@ class Formulas:
     def _tidy(self, body: str, hashes: bool = False) -> str:
         body = re.sub(r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", "", body)
         body = re.sub(r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}", body)
-        body = re.sub(r"\\color\{#\w*\}", "", body)
+        body = re.sub(rf"\\(?:style|class|cssId)\s*{_GROUP}|\\color\s*\{{#\w*\}}", "", body)
+        body = re.sub(r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", _character, body)
         body = body if hashes else re.sub(r"(?<!\\)#", r"\\#", body)
         body = re.sub(r"\n\s*\n", "\n", body).strip()
         body = re.sub(r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text, body)
@@ -114,6 +124,10 @@ def _without_numbers(body: str) -> str:
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
 
 
+def _character(match: re.Match) -> str:
+    return chr(int(match[1], 16))
+
+
 def _tag(match: re.Match) -> str:
     text = match[2][1:-1]
     return rf"\qquad\text{{{text if match[1] else f'({text})'}}}"
@@ -145,12 +159,14 @@ def _unicode(body: str) -> str:
                 ),
                 body,
             )
-    return re.sub(r"[^\W\d_]+", _as_text, body)
+    return re.sub(r"[^\W\d_]+|[^\x00-\x7f]", _as_text, body)
 
 
 def _as_text(run: re.Match) -> str:
-    """A run of letters, in text unless they are Latin, Greek or mathematical."""
-    names = [unicodedata.name(c, "") for c in run[0] if not c.isascii()]
-    known = ("GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER")
-    known += ("PLANCK", "PARTIAL", "NABLA", "ALEF SYMBOL", "KELVIN", "ANGSTROM", "OHM", "EULER")
-    return run[0] if all(name.startswith(known) for name in names) else rf"\text{{{run[0]}}}"
+    """Letters that are not Latin, Greek or mathematical, and signs of no formula, as text."""
+    if run[0].isalpha():
+        names = [unicodedata.name(c, "") for c in run[0] if not c.isascii()]
+        known = all(name.startswith(_LETTERS) for name in names)
+    else:
+        known = ord(run[0]) in coverage(find_tex_font(MATH_FONT))
+    return run[0] if known else rf"\text{{{run[0]}}}"

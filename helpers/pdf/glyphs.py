@@ -28,6 +28,9 @@ BUNDLED_FONTS = [
 _PACKAGES = dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), "fonts-noto-cjk")
 _SHAPED = "Arabic Hebrew Syriac Devanagari Bengali Gujarati Gurmukhi Tamil Telugu Kannada Malayalam"
 _SHAPED += " Sinhala Thai Lao Khmer Myanmar Tibetan"
+_FALLBACK = r"\fallbackfont"
+_FALLBACK_UNLESS_MONO = r"\ifhw@mono\else\fallbackfont\fi"
+_MATH = r"\hw@mathletters"
 _JOINING, _UNSEEN = 4096, 9  # a class without effect on runs; the catcode of what is ignored
 
 
@@ -38,26 +41,15 @@ def glyph_macros(texts: dict[str, str]) -> str:
     that no font on this machine has: their scripts, a place, and the packages that bring them;
     with DRAFT=1 in the environment these characters are left out.
     """
-    text, math = coverage(find_tex_font(TEXT_FONT)), coverage(find_tex_font(MATH_FONT))
-    mono, fallback = (coverage(FONT_FOLDER / f"DejaVuSans{m}.ttf") for m in ("Mono", ""))
-    runs: dict[str, list[int]] = {}  # what begins a run in a font, and its characters
+    runs: dict[str, list[int]] = {}  # the characters of each font
     missing: dict[str, str] = {}
     lines = []
-    for character, place in sorted(_foreign(texts, text).items()):
-        code = ord(character)
+    for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
+        code, font = ord(character), _font(character)
         if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me"):
-            seen = code in fallback or _family(character)
-            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if seen else _ignored(code))
-        elif code in fallback and (shaped := _shaped(character)):
-            runs.setdefault(rf"\hw@shaped{{{shaped}}}", []).append(code)
-        elif code in fallback:
-            kept = r"\ifhw@mono\else" if code in mono else ""  # the monospaced font has it, too
-            runs.setdefault(kept + r"\fallbackfont" + r"\fi" * bool(kept), []).append(code)
-        elif code in math:
-            runs.setdefault(r"\hw@mathletters", []).append(code)
-        elif family := _family(character):
-            shaping = f"[Script={_shaped(character)}]" if _shaped(character) else ""
-            runs.setdefault(rf"\fontspec{{{family}}}{shaping}", []).append(code)
+            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if font else _ignored(code))
+        elif font:
+            runs.setdefault(font, []).append(code)
         else:
             missing.setdefault(_script(character), place)
             lines.append(_ignored(code))
@@ -70,21 +62,39 @@ def glyph_macros(texts: dict[str, str]) -> str:
     return "\n".join([*lines, *_classes(runs)])
 
 
+def _font(character: str) -> str:
+    """What selects a font that has it, or ``{family}[options]`` of one; empty if there is none."""
+    code, script = ord(character), _script(character).title()
+    script = script if script in _SHAPED.split() else ""  # whose letters follow their neighbors
+    if code in coverage(FONT_FOLDER / "DejaVuSans.ttf"):
+        if script:
+            return f"{{DejaVuSans}}[Path=fonts/, Extension=.ttf, Scale=0.88, Script={script}]"
+        mono = code in coverage(FONT_FOLDER / "DejaVuSansMono.ttf")
+        return _FALLBACK_UNLESS_MONO if mono else _FALLBACK
+    if code in coverage(find_tex_font(MATH_FONT)):
+        return _MATH
+    family = _family(character)
+    return f"{{{family}}}[{f'Script={script}' if script else ''}]" if family else ""
+
+
 def _classes(runs: dict[str, list[int]]) -> list[str]:
-    """What XeTeX inserts where a run of each kind begins and ends."""
-    lines, names = [r"\XeTeXinterchartokenstate=1 "], {}
-    for i, (begin, codes) in enumerate(runs.items()):
-        name = rf"\hwclass{chr(ord('A') + i)}"
+    """What XeTeX inserts where a run in each font begins and ends."""
+    lines, begins = [r"\XeTeXinterchartokenstate=1 "], {}
+    for i, (font, codes) in enumerate(runs.items()):
+        name, begin = rf"\hwclass{chr(ord('A') + i)}", font
+        if font.startswith("{"):
+            begin = rf"\hwfamily{chr(ord('A') + i)}"
+            lines.append(rf"\newfontfamily{begin}{font}")
         lines.append(rf"\newXeTeXintercharclass{name}")
         lines += [rf'\XeTeXcharclass"{code:X}={name}' for code in codes]
         for other in ("0 ", "4095 "):
             lines.append(rf"\XeTeXinterchartoks {other}{name}={{\begingroup{begin}}}")
             lines.append(rf"\XeTeXinterchartoks {name}{other}={{\endgroup}}")
-        for other, its_begin in names.items():
+        for other, its_begin in begins.items():
             for first, second, inner in ((other, name, begin), (name, other, its_begin)):
                 between = rf"\endgroup\begingroup{inner}"
                 lines.append(rf"\XeTeXinterchartoks {first}{second}={{{between}}}")
-        names[name] = begin
+        begins[name] = begin
     if any(0x2E80 <= code <= 0xFFEF for codes in runs.values() for code in codes):
         lines.append('\\XeTeXlinebreaklocale "zh" \\XeTeXlinebreakskip=0pt plus 1pt ')
     return lines
@@ -129,12 +139,6 @@ def _family(character: str) -> str:
     query = [fc_list, f":charset={ord(character):x}:color=false", "family"]
     found = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
     return min((line.split(",")[0] for line in found if line), default="")
-
-
-def _shaped(character: str) -> str:
-    """The script, as fontspec names it, whose letters change with their neighbors."""
-    script = _script(character).title()
-    return script if script in _SHAPED.split() else ""
 
 
 def _script(character: str) -> str:

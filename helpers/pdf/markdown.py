@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import pypandoc
 from bs4 import BeautifulSoup, Comment, NavigableString, Tag
+from matplotlib.colors import is_color_like, to_hex
 from mistune import import_plugin
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
@@ -84,6 +85,7 @@ class Page:
         soup = BeautifulSoup(html, "html.parser")
         for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
             comment.extract()
+        _color_cells(soup)
         for tag in soup.find_all(["script", "style", "button", "noscript"]):
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
@@ -130,10 +132,10 @@ class Page:
 
 
 class _Inline(MathInlineParser):
-    """With no formula between two prices: $5 and $6."""
+    """With no formula between two prices, $5 and $6, or in code, `$HOME` and `$PATH`."""
 
     SPECIFICATION = MathInlineParser.SPECIFICATION | {
-        "inline_math_tex": MathInlineParser.INLINE_MATH_TEX + r"(?!\d)"
+        "inline_math_tex": r"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|[^$\\`])+?)\$(?!\d)"
     }
 
 
@@ -221,6 +223,23 @@ def _link(pieces: list[BeautifulSoup], name: str) -> None:
 def _anchor(text: str) -> str:
     """What is the same in a heading and in the links to it that people write."""
     return re.sub(r"\W+", "-", entities.unescape(text)).strip("-").lower()
+
+
+def _color_cells(soup: BeautifulSoup) -> None:
+    """Note the colors of cells for the filter: HTML's own, and those of a pandas Styler."""
+    sheet = " ".join(tag.get_text() for tag in soup.find_all("style"))
+    rules: dict[str, str] = {}
+    for names, rule in re.findall(r"((?:#[\w-]+[,\s]*)+)\{([^}]*)\}", sheet):
+        for name in re.findall(r"#([\w-]+)", names):
+            rules[name] = f"{rules.get(name, '')};{rule}"
+    for tag in soup.find_all(["td", "th"]):
+        style = f"{rules.get(tag.get('id', ''), '')};{tag.get('style', '')}"
+        found = {"fill": re.search(r"background(?:-color)?\s*:\s*([#\w]+)", style)}
+        found["ink"] = re.search(r"(?<![\w-])color\s*:\s*([#\w]+)", style)
+        given = {"fill": tag.get("bgcolor")} | {k: match[1] for k, match in found.items() if match}
+        for name, color in given.items():
+            if is_color_like(color) and color not in ("none", "transparent"):
+                tag[f"data-{name}"] = to_hex(color).removeprefix("#").upper()
 
 
 def _shorten_tables(soup: BeautifulSoup) -> None:

@@ -13,10 +13,9 @@ from nbformat import NotebookNode
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
-from .evidence import checked
 from .listing import MAX_OUTPUT, highlight_macros, inline_code, listing, text_block
 from .markdown import Page, to_latex
-from .notebook import ROOT, is_colab, read_notebook, tags, write_atomically
+from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
 from .widgets import VIEW_MIME, final_text
@@ -27,7 +26,7 @@ _PICTURES = ("application/pdf", "image/svg+xml", "image/png", "image/jpeg", "ima
 _PICTURES += ("image/webp", "image/bmp")  # the best first
 _PAGE = 40  # rows of a table that fit under one another
 _MAX_HTML = 1_000_000  # characters, beyond which the plain text is set
-_OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>")  # but a name
+_OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>|<VegaLite .*")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 _NO_INPUT = {"hide-input", "remove-input"}
 _NO_OUTPUT = {"hide-output", "remove-output"}
@@ -156,13 +155,13 @@ class Body:
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if VIEW_MIME in data:
             shown = final_text(data, self.widgets) or plain
-            return text_block(_ADDRESS.sub("", shown))
+            return text_block(_ADDRESS.sub("", shown)) or self._unknown("a widget")
         kinds = [kind for kind in _PICTURES if data.get(kind)]
         if kinds:
             return self._picture(data[kinds[0]], kinds[0], metadata)
         if markdown := _text(data.get("text/markdown")):
             return self.page.markdown(markdown[:MAX_OUTPUT], {})
-        named = bool(_OBJECT.fullmatch(plain.strip()))
+        named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
         if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
             shown = self.page.html(html)
             if shown.get_text(strip=True):

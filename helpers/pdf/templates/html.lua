@@ -15,6 +15,26 @@ local function latex(blocks)
   return (pandoc.write(pandoc.Pandoc(blocks), "latex"):gsub("%s+$", ""))
 end
 
+-- The text of a cell, with letters for the place that formulas, pictures and lists take.
+local function text_of(blocks)
+  local text = pandoc.utils.stringify(blocks)
+  pandoc.Blocks(blocks):walk({
+    RawInline = function(raw)
+      local room = raw.text:find("nbpicture") and 20 or math.min(#raw.text // 2, 30)
+      text = text .. string.rep("x", room)
+    end,
+    BulletList = function() text = text .. string.rep("x", 20) end,
+  })
+  return text
+end
+
+local function color_of(cell)
+  local given, found = cell.attr.attributes, ""
+  if given.fill then found = "\\cellcolor[HTML]{" .. given.fill .. "}" end
+  if given.ink then found = found .. "\\color[HTML]{" .. given.ink .. "}" end
+  return found
+end
+
 -- The rows of a table as a grid in which a cell that spans others leaves them empty.
 local function grid_of(element)
   local grid, head, columns = {}, #element.head.rows, #element.colspecs
@@ -32,7 +52,7 @@ local function grid_of(element)
       for i = r, math.min(r + cell.row_span - 1, #rows) do
         for j = c, c + cell.col_span - 1 do grid[i][j] = { blocks = {}, text = "" } end
       end
-      grid[r][c] = { blocks = cell.contents, text = pandoc.utils.stringify(cell.contents) }
+      grid[r][c] = { blocks = cell.contents, text = text_of(cell.contents), color = color_of(cell) }
     end
   end
   return grid, head, columns
@@ -102,7 +122,7 @@ local function set(cell, room)
     LineBreak = function() return room and pandoc.RawInline("latex", "\\newline ") or pandoc.Space() end,
     Str = room and break_words or nil,
   })
-  return latex(blocks)
+  return (cell.color or "") .. latex(blocks)
 end
 
 -- The columns of ``which`` as one table of the class.
@@ -141,7 +161,7 @@ function Table(element)
   elseif longest > 30 or not plain(grid) or columns < 4 then -- text: lines in columns
     local rooms, room, wanted = {}, 98 - 3 * columns, 0
     for c, column in ipairs(found) do
-      rooms[c] = math.max(math.min(column.width, 12), math.min(column.word, 20))
+      rooms[c] = math.max(math.min(column.width, 12), math.min(column.word, 20)) + 1
       room, wanted = room - rooms[c], wanted + math.max(column.width - rooms[c], 0)
     end
     for c, column in ipairs(found) do
@@ -160,6 +180,9 @@ function Table(element)
       room = room - found[c].width - 2
     end
     table.insert(parts, tabular(grid, head, which, specs, nil, "\\footnotesize"))
+  end
+  if #element.caption.long > 0 then
+    table.insert(parts, 1, latex(element.caption.long) .. "\\par")
   end
   return pandoc.RawBlock("latex", "\\begin{nbtables}\n" .. table.concat(parts, "\n\n") .. "\n\\end{nbtables}")
 end
