@@ -205,7 +205,8 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         "LC_ALL": "C",
     }
     options = ["-no-shell-escape", "-file-line-error"]
-    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode"]
+    # -g: latexmk does not see that a file is there now which \IfFileExists did not find.
+    command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode"]
     command += [f"-latexoption={option}" for option in options]
     limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
     run = subprocess.run(
