@@ -47,7 +47,8 @@ def glyph_macros(texts: dict[str, str]) -> str:
     for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
         code, font = ord(character), _font(character)
         if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me"):
-            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if font else _ignored(code))
+            seen = font and not 0xFE00 <= code <= 0xFE0F  # which choose among looks of an emoji
+            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if seen else _ignored(code))
         elif font:
             runs.setdefault(font, []).append(code)
         else:
