@@ -42,9 +42,8 @@ def windowed_attention(
 ) -> Tensor:
     """Softmax attention inside a window of ``width`` w ≥ 1 positions: O(Twd).
 
-    Queries go in blocks of b (default w), which see b + w − 1 keys between them, so no T×T
-    matrix appears: 4T(b + w − 1)d operations if b divides T. The window is ``band_mask``'s
-    (Beltagy et al. 2020, "Longformer", §3.1).
+    Queries go in blocks of b (default w), which see b + w − 1 keys between them: no T×T matrix,
+    4T(b + w − 1)d operations if b divides T. The window is ``band_mask``'s (Beltagy et al. 2020).
     """
     T = q.shape[-2]
     block = min(width, T) if block is None else block

@@ -130,7 +130,7 @@ def commit() -> str:
 
 
 def use_style() -> None:
-    """Set Matplotlib's defaults, and vector output in notebooks (SVG on screen, PDF in print)."""
+    """Set Matplotlib's defaults, and vector output in notebooks: SVG on screen, PDF in print."""
     plt.rcParams.update(
         {
             "figure.figsize": (TEXT_WIDTH, 2.4),
@@ -156,7 +156,7 @@ def use_style() -> None:
     if get_ipython() is not None and hasattr(get_ipython(), "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", "pdf")
+        set_matplotlib_formats("pdf" if os.environ.get("HOMEWORK_PRESS") else "svg")
 
 
 def show(
@@ -293,14 +293,14 @@ def runs(
 
 
 def alike(runs: list[dict], *varied: str) -> list[dict]:
-    """The largest set of runs that differ in nothing but the parameters ``varied``.
+    """The largest set of runs of one recipe and data set that differ in ``varied`` alone.
 
     Of sets of equal size, the one that was begun first.
     """
 
     def rest(run: dict) -> str:
         kept = {name: v for name, v in run["parameters"].items() if name not in varied}
-        return json.dumps(kept, sort_keys=True)
+        return json.dumps([run["recipe"], run["stamp"]["data"], kept], sort_keys=True)
 
     if not runs:
         return []

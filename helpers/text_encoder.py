@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,10 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attention_complexity import softmax_attention
 from helpers.data import hub_answers
 
 if TYPE_CHECKING:  # importing transformers takes seconds: only load_encoder pays for it
@@ -329,71 +327,3 @@ def _key(model: "BertModel", tokens: TokenRows, *, bf16: bool) -> str:
     digest.update(tokens.starts.tobytes())
     digest.update(tokens.ids.tobytes())
     return digest.hexdigest()[:24]
-
-
-def token_rows(texts: Iterable[str], *, rows: int, length: int) -> Tensor:
-    """Running text as full rows of MiniLM's tokens, int64 (rows, length), without padding.
-
-    Each row is [CLS], length − 2 tokens of the texts one after the other, [SEP]. Raises
-    ValueError if the texts are too short.
-    """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    needed, ids = rows * (length - 2), []
-    for text in texts:
-        ids += tokenizer.encode(text, add_special_tokens=False).ids
-        if len(ids) >= needed:
-            break
-    if len(ids) < needed:
-        raise ValueError(
-            f"{rows} rows of {length} take {needed:,} tokens, the texts have {len(ids):,}: "
-            "choose fewer rows"
-        )
-    first, last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
-    body = torch.tensor(ids[:needed]).view(rows, length - 2)
-    return F.pad(F.pad(body, (1, 0), value=first), (0, 1), value=last)  # (rows, length)
-
-
-@torch.no_grad()
-def minilm_attention_inputs(ids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """q, k and v, each (rows, heads, T, head width), in each layer of MiniLM in turn.
-
-    ``ids`` (rows, T) are tokens without padding, T ≤ 512. BERT's forward pass (Devlin et
-    al. 2019), written out so that what attention gets lies open.
-    """
-    from safetensors.torch import load_file
-
-    folder = minilm_folder()
-    weights = load_file(folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    heads, epsilon = config["num_attention_heads"], config["layer_norm_eps"]
-
-    def parameters(name: str) -> tuple[Tensor, Tensor]:
-        return weights[f"{name}.weight"], weights[f"{name}.bias"]
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], *parameters(f"{name}.LayerNorm"), epsilon)
-
-    def add(x: Tensor, change: Tensor, name: str) -> Tensor:
-        return norm(x + F.linear(change, *parameters(f"{name}.dense")), name)
-
-    word, position, segment = (
-        weights[f"embeddings.{name}_embeddings.weight"]
-        for name in ("word", "position", "token_type")
-    )
-    x = norm(word[ids] + position[: ids.shape[1]] + segment[0], "embeddings")  # (rows, T, width)
-    for layer in (f"encoder.layer.{i}" for i in range(config["num_hidden_layers"])):
-        q, k, v = (
-            F.linear(x, *parameters(f"{layer}.attention.self.{name}"))
-            .unflatten(-1, (heads, -1))  # (rows, T, heads, head width)
-            .transpose(1, 2)
-            for name in ("query", "key", "value")
-        )
-        yield q, k, v
-        attended = softmax_attention(q, k, v).transpose(1, 2).flatten(2)  # (rows, T, width)
-        x = add(x, attended, f"{layer}.attention.output")
-        hidden = F.gelu(F.linear(x, *parameters(f"{layer}.intermediate.dense")))
-        x = add(x, hidden, f"{layer}.output")

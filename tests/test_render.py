@@ -13,8 +13,8 @@ from PIL import Image
 from pypdf import PdfReader
 
 from helpers import mime
+from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.foresee import read_student
 from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
@@ -220,8 +220,9 @@ def typeset_all(tmp_path, **notebooks):
         write(new_notebook(), tmp_path / "notebooks" / f"{name}.ipynb")
     student = read_student(Path(os.devnull), {"name": "Ada", "netid": "al1"})
     warnings += typeset(
-        edition, work, tmp_path / "e.pdf", student=student, profile="quick", limit=9
-    )
+        edition, work, tmp_path / "e.pdf", student=student, course=read_course(Path(os.devnull)),
+        profile="quick", limit=9,
+    )  # fmt: skip
     text = "".join(page.extract_text() for page in PdfReader(tmp_path / "e.pdf").pages)
     return text, warnings, (work / "e.log").read_text(encoding="utf-8", errors="replace")
 

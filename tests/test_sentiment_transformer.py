@@ -81,6 +81,7 @@ def toy_task(count=120):
 
 def test_training_learns_and_keeps_the_best_epoch():
     model, (inputs, lengths, labels) = head(), toy_task()
+    labels[::4] = 1 - labels[::4]  # what can only be learned by heart
     training, validation = split(120, seed=0)
     history = fit(
         model, inputs, lengths, labels, training=training, validation=validation,
@@ -90,7 +91,7 @@ def test_training_learns_and_keeps_the_best_epoch():
     assert best is not history[-1]  # else the last would do as well
     found = evaluate(predict(model, inputs, lengths, validation), labels[validation])
     assert found == pytest.approx((best.validation_loss, best.validation_accuracy), abs=1e-5)
-    assert best.validation_accuracy > 0.85
+    assert best.validation_accuracy > 0.6
     rows = torch.randperm(30)
     in_order = predict(model, inputs, lengths, torch.arange(30))
     torch.testing.assert_close(predict(model, inputs, lengths, rows), in_order[rows])
@@ -158,7 +159,7 @@ def small_run(folder, **changed):
     return [history[0].loss, history[-1].loss, history[-1].validation_loss]
 
 
-PINNED = [0.0, 0.0, 0.0]
+PINNED = [0.72608, 0.68189, 0.73623]  # loss after the first and the last epoch; validation
 
 
 def test_the_recipe_gives_the_numbers_it_gave(tmp_path):

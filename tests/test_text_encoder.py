@@ -17,10 +17,8 @@ from helpers.text_encoder import (
     layer_means,
     linear_probe,
     load_encoder,
-    minilm_attention_inputs,
     minilm_folder,
     plan_batches,
-    token_rows,
     token_vectors,
     tokenize,
     truncate,
@@ -224,42 +222,3 @@ def test_what_cannot_go_well_is_refused_before_the_work(encoder, tokens, tmp_pat
     with pytest.raises(ValueError, match="its dropout would be kept"):
         frozen_features(encoder.model, tokens, folder=tmp_path)
     encoder.model.eval()
-
-
-# What attention gets
-
-PASSAGES = ["A film about attention, and about time.", "Nobody saw the ending coming! " * 30]
-
-
-def test_rows_are_full_and_framed(encoder):
-    ids = token_rows(PASSAGES, rows=3, length=32)
-    tokenizer = encoder.tokenizer
-    assert ids.shape == (3, 32)
-    assert (ids[:, 0] == tokenizer.cls_token_id).all()
-    assert (ids[:, -1] == tokenizer.sep_token_id).all()
-    expected = tokenizer(" ".join(PASSAGES), add_special_tokens=False)["input_ids"][:90]
-    assert ids[:, 1:-1].flatten().tolist() == expected
-
-
-def test_too_little_text_says_so():
-    with pytest.raises(ValueError, match="50 rows of 32 take 1,500 tokens, the texts have"):
-        token_rows(PASSAGES, rows=50, length=32)
-
-
-def test_attention_inputs_are_those_of_transformers(encoder):
-    ids = token_rows(PASSAGES, rows=2, length=40)
-    seen, hooks = [], []
-    for layer in encoder.model.encoder.layer:
-        attention = layer.attention.self
-        for part in (attention.query, attention.key, attention.value):
-            see = lambda module, given, output: seen.append(output)
-            hooks.append(part.register_forward_hook(see))
-    with torch.no_grad():
-        encoder.model(ids)
-    for hook in hooks:
-        hook.remove()
-    ours = [x for layer in minilm_attention_inputs(ids) for x in layer]
-    assert len(ours) == len(seen) == 3 * 6
-    for x, reference in zip(ours, seen, strict=True):
-        assert x.shape == (2, 12, 40, 32)
-        torch.testing.assert_close(x.transpose(1, 2).flatten(2), reference, rtol=1e-4, atol=1e-4)

@@ -13,10 +13,9 @@ from nbformat import NotebookNode
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
-from .evidence import checked
 from .listing import highlight_macros, inline_code, listing, text_block
 from .markdown import Page, to_latex
-from .notebook import ROOT, is_colab, read_notebook, tags, write_atomically
+from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
 from .widgets import VIEW_MIME, final_text
