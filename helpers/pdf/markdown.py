@@ -66,6 +66,8 @@ class Page:
         body = {name: entities.unescape(found) for name, found in match.groupdict("").items()}
         if body["inline"] or body["round"]:
             return self.inline_math(body["inline"] or body["round"])
+        if body["whole"] and body["name"] not in ENVIRONMENTS:
+            return raw(body["whole"])
         return self.display_math(body["block"] or body["bracket"] or body["whole"])
 
     def inline_math(self, body: str) -> str:
