@@ -130,7 +130,7 @@ def _share_imports() -> None:
     It imports while this one does; later, Dask would name modules of its own.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed.nanny", "nbclient", "helpers.pdf.execute"])
+    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
     forkserver.ensure_running()
 
 
