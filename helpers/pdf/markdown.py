@@ -186,7 +186,7 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     if not pieces:
         return []
     _link(pieces, name)
-    command = [pandoc(), "--from=html-auto_identifiers", "--to=latex", "--wrap=preserve"]
+    command = [pandoc(), "--from=html+smart-auto_identifiers", "--to=latex", "--wrap=preserve"]
     command += ["--shift-heading-level-by=1"]
     command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
     content = _PIECE.join(map(str, pieces))
