@@ -6,13 +6,22 @@
 #   notebooks/X.ipynb → build/quick/executed/X.ipynb → build/quick/notebooks/X.tex ┐
 #   solutions_latex/HW.tex, answers/*.tex ─────────────────────────────────────────┴→ build/HW.pdf
 
-HW      ?= all
-PROFILE ?= quick
-JOBS    ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-TIMEOUT ?= $(if $(filter full,$(PROFILE)),36000,600)
-LIMIT   ?= 100
-PYTHON  ?= python3
+EDITIONS := $(basename $(notdir $(shell grep -l '^[^%]*\\documentclass' solutions_latex/*.tex 2>/dev/null)))
+HW       ?= $(or $(filter all,$(EDITIONS)),$(if $(word 2,$(EDITIONS)),,$(EDITIONS)))
+PROFILE  ?= quick
+JOBS     ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+TIMEOUT  ?= $(if $(filter full,$(PROFILE)),36000,600)
+LIMIT    ?= 100
+PYTHON   ?= python3
+THREADS  ?= 1# of each notebook, whatever JOBS is: sums differ in their last bits with their number
+STUDENT   = student.toml# whose details go on the cover; empty for nobody's
+GRID     ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=60 -g batch=64# without a GPU
 
+SETTABLE := HW Q DRAFT PROFILE JOBS TIMEOUT LIMIT PYTHON THREADS STUDENT GRID NAME NETID TOPIC RUNS KILLS ARGS
+TYPED    := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
+ifneq ($(filter-out $(SETTABLE) MAKE% -%,$(TYPED)),)
+  $(error there is no $(filter-out $(SETTABLE) MAKE% -%,$(TYPED))=: what can be set is $(SETTABLE))
+endif
 ifneq (4.2,$(firstword $(sort 4.2 $(MAKE_VERSION))))
   $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
 endif
@@ -21,7 +30,7 @@ ifeq ($(filter quick full,$(PROFILE)),)
 endif
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-MAKEFLAGS += --no-builtin-rules --no-print-directory
+MAKEFLAGS += --no-builtin-rules --no-print-directory $(if $(filter 0,$(MAKELEVEL)),--jobs=$(JOBS) --output-sync=line)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -35,191 +44,136 @@ else
 endif
 HOMEWORK := $(BIN)/homework
 
-EDITIONS  := $(basename $(notdir $(wildcard solutions_latex/*.tex)))
-EDITION   := solutions_latex/$(HW).tex
-PDF       := build/$(HW).pdf
-WORK      := build/$(PROFILE)
-# As helpers/pdf/edition.py reads it: less comments, in the [ ] of each \question.
-WANTED    := $(shell sed -nE -e 's/(^|[^\\])((\\\\)*)%.*/\1\2/' -e 's/^.*\\question\[[^]]*notebook=(\{[^}]*\}|[A-Za-z0-9_-]*).*/\1/p' $(EDITION) 2>/dev/null | tr '{,}' '   ')
-FOUND     := $(filter $(WANTED),$(patsubst notebooks/%.ipynb,%,$(wildcard notebooks/*.ipynb)))
-# The longest begin first, so that no processor waits at the end for one that began last.
-LONGEST   := vit_training sentiment_transformer cnn_vs_rnn rnn2d_parameters
-NOTEBOOKS := $(filter $(FOUND),$(LONGEST)) $(filter-out $(LONGEST),$(FOUND))
-EXECUTED  := $(NOTEBOOKS:%=$(WORK)/executed/%.ipynb)
-BODIES    := $(NOTEBOOKS:%=$(WORK)/notebooks/%.tex)
-ANSWERS   := $(wildcard solutions_latex/answers/*.tex)
-
-# Of each notebook, whatever JOBS is: sums differ in their last bits with the number of threads.
-THREADS ?= 1
-
-# Whose details go on the cover; empty for nobody's.
-STUDENT = student.toml
-
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
 typed = $(if $(filter command,$(origin $(1))),$(value $(1)))
+export DRAFT
 export HOMEWORK_NAME  := $(call typed,NAME)
 export HOMEWORK_NETID := $(call typed,NETID)
+unexport PYTHONDONTWRITEBYTECODE # in many containers: each process would compile all of torch
+export MAKE # for what calls make again: on a Mac this is gmake, and `make` is an old one
 
-# Where this is set (in many containers), each process would compile all of torch once more.
-unexport PYTHONDONTWRITEBYTECODE
-
-# For what calls make again: on a Mac this is gmake, and `make` is an old one.
-export MAKE
-
-# A file that changes only when the settings named in it do: what depends on it follows them.
-remember = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
-same     = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
-
-# The data sets' files that are there, as a checksum of their names. Numbers from a stand-in follow it.
-AT_HAND = $(shell cd "$${DATA_DIR:-data/cache}" 2>/dev/null && find -L . -maxdepth 3 -type f ! -name '.*' ! -path './features/*' ! -path './checkpoints/*' | LC_ALL=C sort | cksum)
-
-.PHONY: help
+.PHONY: help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
+  tex lock format badges colab docs clean FORCE
 help: ## list the targets
-	@echo "make TARGET [HW=$(HW)] [PROFILE=quick|full] [NAME='…'] [NETID=…]"
+	@echo "make TARGET [HW=$(HW)] [Q=3] [PROFILE=quick|full] [NAME='…'] [NETID=…] [DRAFT=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile
 	@echo "HW is one of: $(EDITIONS)"
 
-EDITION_IS_THERE = $(if $(wildcard $(EDITION)),,echo "homework: there is no edition '$(HW)'; HW is one of $(EDITIONS)" >&2; exit 2)
+NAMED   := $(HW)$(if $(Q),-q$(Q))
+WORK    := build/$(PROFILE)
+PDF     := build/$(NAMED).pdf
+PLAN    := $(WORK)/plan/$(NAMED).mk
+CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)"
+PRESS   := helpers/cli.py $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
+LONGEST := vit_training review_finetuning sentiment_transformer cnn_vs_rnn# begin first
 
-# Make runs a line with $(MAKE) under -n, -t and -q, too: this keeps its other commands from acting.
-FLAGS      = $(filter-out --%,$(firstword -$(MAKEFLAGS)))
-UNLESS_DRY = $(if $(strip $(foreach flag,n t q,$(findstring $(flag),$(FLAGS)))),:)
+pdf: $(PDF) ## build/HW.pdf: answers and executed notebooks in one document
+	@echo "$(PDF) is up to date"
 
-.PHONY: pdf
-pdf: $(READY) build/.tex ## build/HW.pdf: answers and executed notebooks in one document
-	@$(EDITION_IS_THERE)
-	@if $(MAKE) --question $(PDF) 2>/dev/null; then echo "$(PDF) is up to date"; else \
-	  if [ -e $(PDF) ]; then $(UNLESS_DRY) mv $(PDF) $(PDF:.pdf=.outdated.pdf); fi; \
-	  { $(UNLESS_DRY) $(TYPESET) --dry-run && \
-	    $(MAKE) --jobs=$(JOBS) --output-sync=line $(PDF); } || { \
-	    if [ -e $(PDF:.pdf=.outdated.pdf) ]; then \
-	      echo "homework: the PDF of before is $(PDF:.pdf=.outdated.pdf)" >&2; fi; exit 2; }; \
-	  $(UNLESS_DRY) rm -f $(PDF:.pdf=.outdated.pdf); fi
-
-.PHONY: check
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
-	@$(EDITION_IS_THERE)
 	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
 
-ifneq ($(filter build/%,$(MAKECMDGOALS)),)
-  $(call remember,build/.settings-$(HW),PROFILE=$(PROFILE) LIMIT=$(LIMIT) STUDENT=$(STUDENT) NAME=$(HOMEWORK_NAME) NETID=$(HOMEWORK_NETID) $(NOTEBOOKS))
-  $(call remember,$(WORK)/.settings,DATA_DIR=$(DATA_DIR) THREADS=$(THREADS))
-  $(call remember,$(WORK)/.data,at hand: $(AT_HAND))
-  -include $(EXECUTED:.ipynb=.d)
+# PLAN says which notebooks there are (NOTEBOOKS, PRINTED) and where each comes from (SOURCE, AS_IS);
+# the .d files say what a run or a PDF has read.
+ifneq ($(filter pdf build/%,$(MAKECMDGOALS)),)
+  include $(PLAN)
+  -include $(PDF:.pdf=.d) $(NOTEBOOKS:%=$(WORK)/executed/%.d)
 endif
+EXECUTED := $(patsubst %,$(WORK)/executed/%.ipynb,$(filter $(LONGEST),$(NOTEBOOKS)) $(filter-out $(LONGEST),$(NOTEBOOKS)))
 
-TYPESET = $(HOMEWORK) typeset $(EDITION) $(PDF) --work $(WORK) --profile $(PROFILE) --limit $(LIMIT) --student "$(STUDENT)"
-PRESS := helpers/cli.py $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
+MANIFEST := $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) build/.settings-$(NAMED)
 
-$(PDF): $(EDITION) $(BODIES) $(ANSWERS) solutions_latex/homework.cls $(wildcard solutions_latex/references.toml) $(STUDENT) $(PRESS) build/.settings-$(HW)
-	@$(TYPESET)
+$(PLAN): $(MANIFEST) $(wildcard notebooks) | $(READY) build/.tex
+	@$(HOMEWORK) plan solutions_latex/$(HW).tex $@ $(CHOSEN)
+
+$(PDF): $(MANIFEST) $(EXECUTED) $(PRINTED:%=$(WORK)/notebooks/%.tex) $(PRESS)
+	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --profile $(PROFILE) --limit $(LIMIT) $(if $(DRAFT),--draft)
 
 $(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)
 	@$(HOMEWORK) render $< $@
 
-$(WORK)/executed/%.ipynb: notebooks/%.ipynb requirements.lock $(WORK)/.settings
-	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) execute $< $@ --profile $(PROFILE) --timeout $(TIMEOUT)
+$(WORK)/executed/%.ipynb: requirements.lock $(WORK)/.settings
+	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) execute "$(SOURCE)" $@ $(AS_IS) --profile $(PROFILE) --timeout $(TIMEOUT)
 
-.PRECIOUS: $(WORK)/executed/%.ipynb $(WORK)/notebooks/%.tex
-build/.settings-$(HW) $(WORK)/.settings $(WORK)/.data: ;
+# Files that change only when the settings in them do.
+build/.settings-%: export SET = $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(HOMEWORK_NAME) $(HOMEWORK_NETID)
+$(WORK)/.settings: export SET = $(DATA_DIR) $(THREADS)
+build/.settings-% $(WORK)/.setting%: FORCE
+	@mkdir -p $(@D) && { cmp -s $@ - <<< "$$SET" || cat > $@ <<< "$$SET"; }
+.PRECIOUS: build/.settings-% $(WORK)/.setting% $(WORK)/executed/%.ipynb $(WORK)/notebooks/%.tex
 
-.PHONY: test
 test: $(READY) build/.tex ## run the tests
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/ruff check --quiet helpers tests bench && $(BIN)/ruff format --quiet --check helpers tests bench \
+	  || { echo "homework: the code above is not in our style: \`make format\` mends most of it" >&2; exit 2; }
+	@$(BIN)/ruff check --quiet notebooks > /dev/null || echo "(the style of a notebook can be better: make format)"
+	@$(BIN)/python -m pytest $(ARGS)
 
-.PHONY: test-torchtext
+format: $(READY) ## put code and notebooks into our style
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format .
+
 test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
 	@$(BIN)/python tests/torchtext/ours.py build/torchtext
 	@OURS=build/torchtext/ours.json .venv-torchtext/bin/python -m pytest --noconftest -o addopts= -p no:cacheprovider tests/torchtext/agreement.py
 
-.PHONY: test-browser
 test-browser: $(READY) $(READY).browser ## run the notebooks in a real JupyterLab and browser (needs Chromium)
 	@$(BIN)/python -m pytest -n 2 --dist load tests/browser/lab.py
 
-# A budget for a laptop without a GPU; with one, leave the last three out and add -g seed=0,1,2.
-GRID ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=60 -g batch=64
-
-.PHONY: sweep
-sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what is done is skipped)
-	@$(HOMEWORK) sweep vit_training --profile full --jobs $(JOBS) $(GRID)
-
-TOPIC ?= all
-
-.PHONY: bench
-bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=… for one)
-	@$(BIN)/python -m bench $(TOPIC)
-	@$(HOMEWORK) colab
-
-.PHONY: test-torture
 test-torture: $(READY) build/.tex ## break sweeps and builds on purpose (RUNS=200 JOBS=8 KILLS=20)
 	@RUNS=$(or $(RUNS),200) JOBS=$(or $(call typed,JOBS),8) KILLS=$(or $(KILLS),20) \
 	  $(BIN)/python -m pytest -n 0 -s tests/torture/sweep.py tests/torture/builds.py
 
-.PHONY: audit
-audit: $(READY) ## look for known vulnerabilities in the locked packages (pip-audit, from the network)
-	@mkdir -p build && sed '/^ *--hash/d; s/ \\$$//' requirements.lock > build/audit.txt
-	@$(BIN)/uv tool run --quiet pip-audit --no-deps --disable-pip -r build/audit.txt || { \
-	  echo "homework: pip-audit found something, or could not ask (it needs the network)" >&2; exit 2; }
+sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what is done is skipped)
+	@$(HOMEWORK) sweep vit_training --profile full --jobs $(JOBS) $(GRID) $(ARGS)
 
-.PHONY: licences
-licences: $(READY) ## the licence of every installed package
-	@$(BIN)/python -m helpers.pdf.licences
+bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=… for one)
+	@$(BIN)/python -m bench $(or $(TOPIC),all)
 
-.PHONY: lab
-lab: $(READY) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab notebooks
+lab: $(READY) ## open JupyterLab here (ARGS=--no-browser and the like are passed on)
+	@$(BIN)/jupyter lab --allow-root --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-.PHONY: setup
 setup: $(READY) build/.tex ## Python packages and TeX, without building anything
 
-.PHONY: doctor
 doctor: ## is everything there that a build needs, and if not, what brings it?
-	@$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m helpers.pdf.doctor
+	@$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) helpers/doctor.py
 
-.PHONY: tex
 tex: ## TeX and its fonts, through apt where that is allowed
-	@$(PYTHON) -m helpers.pdf.system tex
+	@$(PYTHON) helpers/doctor.py tex
 	@mkdir -p build && touch build/.tex
 
 build/.tex:
 	@$(MAKE) tex
 
-RESOLVE := uv pip compile --universal --generate-hashes --no-annotate --no-header \
-  --no-emit-index-url --quiet --upgrade
-
-.PHONY: lock
+RESOLVE := uv pip compile --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --upgrade
 lock: $(READY) ## renew requirements.lock and those of the optional lanes
 	@$(BIN)/$(RESOLVE) --all-extras pyproject.toml -o requirements.lock
 	@$(BIN)/$(RESOLVE) --python-version 3.11 tests/torchtext/requirements.in -o tests/torchtext/requirements.lock
 	@$(BIN)/$(RESOLVE) --no-deps bench/requirements.in -o bench/requirements.lock
 	@$(BIN)/$(RESOLVE) tests/browser/requirements.in -o tests/browser/requirements.lock
 
-.PHONY: colab
-colab: $(READY) ## renew Colab badges, Colab cells and the README's tables
-	@$(HOMEWORK) colab
+badges colab: $(READY) ## put this repository's address into Colab badges, Colab cells and the README
+	@$(HOMEWORK) badges
 
 # The full profile unless one is asked for, and nobody's name.
 docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
-.PHONY: docs
 docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
 	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) STUDENT= NAME= NETID=
 	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
 
-.PHONY: clean
 clean: ## remove what was built
 	@rm -rf build
 
 # The lock pins uv, too: its lines install it, and it installs the rest several times faster.
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -m helpers.pdf.system python
-	@echo "Installing the packages of requirements.lock into .venv"
-	@$(PYTHON) -m venv --clear .venv
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	@.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
-	@touch $@
+	@if [ -L .venv ]; then echo "homework: .venv is a link, and stays as it is"; touch $@; exit; fi; \
+	$(PYTHON) helpers/doctor.py python; \
+	echo "Installing the packages of requirements.lock into .venv"; \
+	$(PYTHON) -m venv --clear .venv; \
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt; \
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock; \
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .; \
+	touch $@
 
 $(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

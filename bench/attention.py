@@ -10,7 +10,12 @@ import math
 import torch
 import torch.nn.functional as F
 
-from helpers.attention_complexity import linear_attention, softmax_attention, windowed_attention
+from helpers.attention_complexity import (
+    elu_plus_one,
+    linear_attention,
+    softmax_attention,
+    windowed_attention,
+)
 from helpers.counting import crossover, growth_exponent, seconds
 
 from . import paired
@@ -50,7 +55,7 @@ def main(rounds: int = 3) -> None:
     torch.manual_seed(0)
     keep_memory()
     ways = {
-        "linear": linear_attention,
+        "linear": lambda q, k, v: linear_attention(elu_plus_one(q), elu_plus_one(k), v),
         "windowed": lambda q, k, v: windowed_attention(q, k, v, WINDOW),
         "naive softmax": softmax_attention,
         "fused SDPA": F.scaled_dot_product_attention,

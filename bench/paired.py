@@ -7,11 +7,10 @@ provenance to ``data/results/bench/<topic>.json``, from where the README has the
 import datetime
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from helpers.counting import growth_exponent
 from helpers.pdf.notebook import ROOT, write_atomically
-from helpers.pdf.readme import bench_table
 from helpers.report import commit, versions
 from helpers.sweep.runs import hardware
 
@@ -71,4 +70,21 @@ def save(topic: str, rows: list[dict], **more: object) -> None:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_atomically(RECORDS / f"{topic}.json", text)
-    print(bench_table(rows))
+    print(table(rows))
+
+
+def table(rows: Iterable[dict]) -> str:
+    """Rows as Markdown, a line each; the rest stands in the records."""
+    lines = ["| what | ours | against | theirs | ratio |", "|---|---|---|---|---|"]
+    for row in rows:
+        several = row["least"] < row["most"]
+        spread = f" ({row['least']:.3g}–{row['most']:.3g})" if several else ""
+        ours, theirs = (f"{_figures(row[key])} {row['unit']}" for key in ("ours", "theirs"))
+        cells = [row["what"], ours, row["against"], theirs, f"**{row['ratio']:.3g} ×**{spread}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(value: float) -> str:
+    """Three figures, and all digits of larger numbers: 0.00734, 12.3, 1,235."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -20,7 +20,6 @@ import pypandoc
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pypdf import PdfWriter
 
-from helpers.data import data_dir
 from helpers.pdf.colab import without_badge
 from helpers.pdf.edition import read_edition
 from helpers.pdf.notebook import ROOT
@@ -58,7 +57,8 @@ def press(project: Path, hw: str) -> None:
 def make(project: Path, *arguments: str) -> None:
     """Run make in the copy of the project, with the data sets that are at hand here."""
     command = [os.environ.get("MAKE", "make"), *arguments]
-    environment = os.environ | {"DATA_DIR": str(data_dir())}
+    data = ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
+    environment = os.environ | {"DATA_DIR": str(data)}
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
 
 
@@ -69,7 +69,13 @@ def copied() -> Iterator[Path]:
         project = Path(folder)
         for name in ("notebooks", "solutions_latex"):
             shutil.copytree(ROOT / name, project / name)
-        for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
+        for name in (
+            "Makefile",
+            "student.toml",
+            "course.toml",
+            "requirements.lock",
+            "pyproject.toml",
+        ):
             shutil.copy2(ROOT / name, project)  # with its date: the environment is as new as here
         for name in ("helpers", "data", ".venv"):
             if (ROOT / name).exists():  # no .venv beside conda's

@@ -13,9 +13,9 @@ import time
 
 import torch
 import torch.nn.functional as F
-from helpers.data import fashion_mnist
 
 from helpers import vit_training
+from helpers.data import fashion_mnist
 from helpers.devices import choose_device, matrix_limit
 
 from . import paired
@@ -42,8 +42,9 @@ def theirs(make_model) -> float:
     from torchvision.transforms import v2
 
     data = fashion_mnist("train", profile="full")
-    change = v2.Compose([v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True),
-                         v2.Normalize([vit_training.PIXEL_MEAN], [vit_training.PIXEL_STD])])  # fmt: skip
+    normalize = v2.Normalize([vit_training.PIXEL_MEAN], [vit_training.PIXEL_STD])
+    to_float = v2.ToDtype(torch.float32, scale=True)
+    change = v2.Compose([v2.RandomHorizontalFlip(), to_float, normalize])
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
     loader = torch.utils.data.DataLoader(
         _Changed(pictures, change), BATCH, shuffle=True, num_workers=2

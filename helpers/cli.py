@@ -1,234 +1,212 @@
 """The command ``homework``: what Make calls, and what a person may call directly."""
 
-import argparse
-import math
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from .pdf.errors import UserError
-from .sweep.command import add_commands, whole
+
+PROFILE = click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
+WORK = click.option("--work", type=Path, required=True, help="build/<profile>")
+LIMIT = click.option(
+    "--limit", default=100.0, type=click.FloatRange(0, min_open=True), help="largest PDF, in MB"
+)
+QUESTION = click.option("--question", default=0, help="only this one, by its number")
+STUDENT = click.option(
+    "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
+)
+FILE = click.argument("path", type=Path)
+TARGET = click.argument("target", type=Path)
+
+
+class Commands(click.Group):
+    """Ours, and those of the sweep, which are imported when somebody wants them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "sweep", "results"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ("sweep", "results"):
+            from .sweep import command
+
+            return getattr(command, cmd_name)
+        return super().get_command(ctx, cmd_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake, or a full disk, is one line and exit status 2.
-
-    Status 130 and 141 are a shell's for a command that was interrupted, or lost its reader.
-    """
+    """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
     for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
         if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
             stream.reconfigure(errors="replace")
-    options = _parser().parse_args(_pairs_joined(sys.argv[1:] if arguments is None else arguments))
     try:
-        status = options.run(options) or 0
-        sys.stdout.flush()  # here, where a full disk or a reader that is gone can be told
-        return status
+        status = homework.main(arguments, prog_name="homework", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk can be told
+        return status or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except UserError as error:
         print(f"homework: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read this, as `head` does, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE  # as a shell says it: not all was done
     except OSError as error:  # no space left, no permission, a folder where a file should be
         if error.strerror is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
         print(f"homework: {place}{error.strerror}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except click.Abort:
         print("homework: stopped", file=sys.stderr)
         return 130
 
 
-def _pairs_joined(arguments: Sequence[str]) -> list[str]:
-    """``-p NAME VALUE`` as one argument, with a character between that no argument can have.
-
-    As papermill reads it: argparse itself would take a value such as -1e-3 for an option. The
-    other commands have no -p, and argparse says so.
-    """
-    waiting, joined = list(arguments), []
-    if waiting[:1] not in (["execute"], ["sweep"]):
-        return waiting
-    while waiting:
-        if waiting[0] == "-p" and len(waiting) > 2:
-            _, name, value, *waiting = waiting
-            joined.append(f"-p={name}\0{value}")
-        else:
-            joined.append(waiting.pop(0))
-    return joined
+@click.group(cls=Commands, help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+def homework() -> None:
+    """The group of all commands."""
 
 
-def _pair(text: str) -> list[str]:
-    name, separator, value = text.partition("\0")
-    if not separator:
-        raise argparse.ArgumentTypeError("write it as -p NAME VALUE")
-    return [name, value]
+@homework.command()
+@click.argument("notebook", type=Path)
+@TARGET
+@PROFILE
+@click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="a parameter")
+@click.option("--timeout", default=600, type=click.IntRange(0), help="in seconds; 0: any")
+@click.option("--as-is", is_flag=True, help="take the outputs it was saved with")
+def execute(notebook: Path, target: Path, profile: str, given, timeout: int, as_is: bool) -> None:
+    """Run a notebook."""
+    from .pdf import execute as run
 
-
-def _timeout(text: str) -> int:
-    return whole(text, 0, sys.maxsize)
-
-
-def _megabytes(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:  # NaN is neither
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of megabytes above 0")
-    return number
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="homework", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    execute = commands.add_parser("execute", help="run a notebook")
-    execute.add_argument("notebook", type=Path)
-    execute.add_argument("target", type=Path)
-    execute.add_argument("--profile", default="quick", choices=["quick", "full"])
-    execute.add_argument("-p", type=_pair, action="append", default=[], metavar="NAME VALUE")
-    execute.add_argument(
-        "--timeout", type=_timeout, default=600, help="seconds it may take; 0: any"
+    pairs = dict(given)
+    found, ran = run.execute(
+        notebook, target, profile=profile, given=pairs, timeout=timeout or None, as_is=as_is
     )
-    execute.set_defaults(run=_execute)
-
-    render = commands.add_parser("render", help="turn an executed notebook into LaTeX")
-    render.add_argument("executed", type=Path)
-    render.add_argument("target", type=Path)
-    render.set_defaults(run=_render)
-
-    _add_pdf_commands(commands)
-    colab = commands.add_parser("colab", help="renew badges, Colab cells and the README's tables")
-    colab.set_defaults(run=_colab)
-
-    data = commands.add_parser("data", help="download the data sets")
-    data.add_argument("names", nargs="*", choices=["fashion_mnist", "imdb", "snippets", []])
-    data.set_defaults(run=_data)
-
-    doctor = commands.add_parser("doctor", help="is everything there that a build needs?")
-    doctor.set_defaults(run=_doctor)
-    add_commands(commands)
-    return parser
+    run.refuse_failed_claims(found, target)
+    told = "executed" if ran else "as it was saved" if as_is else "code unchanged, outputs kept"
+    print(f"{notebook.stem}: {told}")
 
 
-def _add_pdf_commands(commands) -> None:
-    typeset = commands.add_parser("typeset", help="set an edition as one PDF")
-    typeset.add_argument("edition", type=Path, help="solutions_latex/<edition>.tex")
-    typeset.add_argument("target", type=Path)
-    typeset.add_argument("--work", type=Path, required=True)
-    typeset.add_argument("--profile", default="quick", choices=["quick", "full"])
-    typeset.add_argument("--limit", type=_megabytes, default=100, help="largest PDF, in MB")
-    typeset.add_argument(
-        "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
-    )
-    typeset.add_argument(
-        "--dry-run", action="store_true", help="only look for what would stop it in any case"
-    )
-    typeset.set_defaults(run=_typeset)
-
-    check = commands.add_parser("check", help="look a PDF over before it is handed in")
-    check.add_argument("pdf", type=Path)
-    check.add_argument("--work", type=Path, help="the folder it was set in, build/<profile>")
-    check.add_argument("--limit", type=_megabytes, default=100, help="largest PDF, in MB")
-    check.set_defaults(run=_check)
-
-    docs = commands.add_parser("docs", help="publish a PDF and the README's pictures")
-    docs.add_argument("pdf", type=Path)
-    docs.add_argument("target", type=Path)
-    docs.add_argument("--work", type=Path, required=True)
-    docs.add_argument("--profile", default="full", choices=["quick", "full"])
-    docs.set_defaults(run=_docs)
-
-
-def _execute(options: argparse.Namespace) -> None:
-    from .pdf.execute import execute
-
-    name = options.notebook.stem
-    ran = execute(
-        options.notebook,
-        options.target,
-        profile=options.profile,
-        given=dict(options.p),
-        timeout=options.timeout or None,
-    )
-    print(f"{name}: {'executed' if ran else 'code unchanged, outputs kept'}")
-
-
-def _render(options: argparse.Namespace) -> None:
+@homework.command()
+@click.argument("executed", type=Path)
+@TARGET
+def render(executed: Path, target: Path) -> None:
+    """Turn an executed notebook into LaTeX."""
     from .pdf.render import render
 
-    render(options.executed, options.target)
+    render(executed, target)
 
 
-def _typeset(options: argparse.Namespace) -> None:
-    from .pdf.foresee import foresee, read_student
+@homework.command()
+@click.argument("edition", type=Path)
+@TARGET
+@WORK
+@QUESTION
+@STUDENT
+def plan(edition: Path, target: Path, work: Path, question: int, student: str) -> None:
+    """Write down for Make what an edition needs; tell what would stop it in any case."""
+    from .pdf.edition import plan, read_course, read_edition, typed
+    from .pdf.glyphs import glyph_macros
+    from .pdf.notebook import write_atomically
 
-    given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
-    student = read_student(Path(options.student or os.devnull), given)
-    if options.dry_run:
-        return foresee(options.edition, student)
+    read_course(Path("course.toml"))
+    read = read_edition(edition, question)
+    content = plan(edition, read, work)
+    glyph_macros(typed(edition, read, _student(student)))  # missing fonts, before notebooks run
+    write_atomically(target, content)
+
+
+@homework.command()
+@click.argument("edition", type=Path)
+@TARGET
+@WORK
+@PROFILE
+@LIMIT
+@QUESTION
+@STUDENT
+@click.option("--draft", is_flag=True, help="glyphs and widths stop nothing")
+def typeset(edition: Path, target: Path, student: str, **options) -> None:
+    """Set an edition, solutions_latex/NAME.tex, as one PDF."""
+    from .pdf.edition import read_course
     from .pdf.typeset import typeset
 
-    warnings = typeset(
-        options.edition,
-        options.work,
-        options.target,
-        student=student,
-        profile=options.profile,
-        limit=options.limit,
-    )
-    size = options.target.stat().st_size / 1e6
-    print(f"{options.target} is ready, {size:.1f} MB", flush=True)
+    given, course = _student(student), read_course(Path("course.toml"))
+    warnings = typeset(edition, target=target, student=given, course=course, **options)
+    print(f"{target} is ready, {target.stat().st_size / 1e6:.1f} MB", flush=True)
     for warning in warnings:
         print(f"homework: warning: {warning}", file=sys.stderr)
 
 
-def _check(options: argparse.Namespace) -> int:
-    from .pdf.inspect import inspect
+def _student(path: str) -> dict[str, str]:
+    from .pdf.edition import read_student
 
-    return inspect(options.pdf, options.work, options.limit)
+    given = {"name": os.environ.get("HOMEWORK_NAME"), "netid": os.environ.get("HOMEWORK_NETID")}
+    return read_student(Path(path or os.devnull), given)
 
 
-def _docs(options: argparse.Namespace) -> None:
+@homework.command()
+@click.argument("pdf", type=Path)
+@click.option("--work", type=Path, help="the folder it was set in, build/<profile>")
+@LIMIT
+def check(pdf: Path, work: Path | None, limit: float) -> int:
+    """Look a PDF over before it is handed in."""
+    from .pdf.check import inspect
+
+    return inspect(pdf, work, limit)
+
+
+@homework.command()
+@click.argument("pdf", type=Path)
+@TARGET
+@WORK
+@click.option("--profile", default="full", type=click.Choice(["quick", "full"]))
+def docs(pdf: Path, target: Path, work: Path, profile: str) -> None:
+    """Publish a PDF and the README's pictures."""
     from .pdf.docs import publish
 
-    for path in publish(options.pdf, options.work, options.target, options.profile):
+    for path in publish(pdf, work, target, profile):
         print(f"{path}, {path.stat().st_size / 1e6:.2f} MB")
 
 
-def _colab(options: argparse.Namespace) -> None:
-    from .pdf.colab import prepare
-    from .pdf.notebook import ROOT, notebook_text, read_notebook, write_atomically
-    from .pdf.readme import renewed
+@homework.command()
+def badges() -> None:
+    """Renew Colab badges and cells, and our address in the README."""
+    from .pdf.colab import renew_all
 
-    def renew(path: Path, text: str) -> None:
-        if path.read_bytes() != text.encode():  # a file as it was is not newer than what it made
-            write_atomically(path, text)
-            print(f"{path.relative_to(ROOT)}: renewed")
-
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        renew(path, notebook_text(prepare(read_notebook(path), path.stem)))
-    readme = ROOT / "README.md"
-    renew(readme, renewed(readme.read_text(encoding="utf-8")))
+    for path in renew_all():
+        print(f"{path}: renewed")
 
 
-def _data(options: argparse.Namespace) -> int:
+@homework.command()
+@click.argument("names", nargs=-1, type=click.Choice(["fashion_mnist", "imdb", "snippets"]))
+def data(names: tuple[str, ...]) -> int:
+    """Download the data sets."""
     from .data import download
 
     failed = 0
-    for found, problem in download(options.names):
+    for found, problem in download(names):
         failed += bool(problem)
         print(f"[FAIL] {problem}" if problem else f"[OK] {found}")
     return min(failed, 1)
 
 
-def _doctor(options: argparse.Namespace) -> int:
-    from .pdf.doctor import main
+@homework.command()
+def doctor() -> int:
+    """Is everything there that a build needs, and if not, what brings it?"""
+    from .doctor import main
 
-    return main()
+    return main([])
+
+
+@homework.command()
+@click.argument("kind", type=click.Choice(["question", "edition"]))
+@click.argument("name")
+def new(kind: str, name: str) -> None:
+    """Begin a question (notebook, answer) or an edition of your own."""
+    from .new import edition, question
+
+    for path in (question if kind == "question" else edition)(Path.cwd(), name):
+        print(path)
 
 
 if __name__ == "__main__":

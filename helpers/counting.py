@@ -4,12 +4,19 @@ import math
 import statistics
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of trained numbers."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
 def operations(function: Callable, *arguments) -> int:
@@ -21,6 +28,54 @@ def operations(function: Callable, *arguments) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function(*arguments)
     return counter.get_total_flops()
+
+
+class Number:
+    """A number that adds to ``tally`` what is computed with it.
+
+    NumPy computes with arrays of them, and ``A @ b`` then does what is written: an inner product
+    of length m is m multiplications and m − 1 additions. ``depth`` is the largest number of
+    tanh on any path that led to the number: steps that no parallel hardware can save.
+    """
+
+    __slots__ = ("depth", "tally", "value")
+
+    def __init__(self, value: float, tally: Counter, depth: int = 0):
+        self.value, self.tally, self.depth = value, tally, depth
+
+    def _next(self, kind: str, value: float, depth: int = 0) -> "Number":
+        self.tally[kind] += 1
+        return Number(value, self.tally, max(self.depth, depth))
+
+    def __mul__(self, other: "Number") -> "Number":
+        return self._next("multiplications", self.value * other.value, other.depth)
+
+    def __add__(self, other: "Number") -> "Number":
+        return self._next("additions", self.value + other.value, other.depth)
+
+    def __sub__(self, other: "Number | float") -> "Number":
+        return self._next("additions", self.value - getattr(other, "value", other))
+
+    def __truediv__(self, other: "Number | float") -> "Number":
+        return self._next("divisions", self.value / getattr(other, "value", other))
+
+    def exp(self) -> "Number":
+        return self._next("exponentials", math.exp(self.value))
+
+    def tanh(self) -> "Number":
+        return self._next("activations", math.tanh(self.value), self.depth + 1)
+
+
+def numbers(values, tally: Counter) -> np.ndarray:
+    """An array of ``Number``, of the shape of the array or tensor ``values``."""
+    values = values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    return np.frompyfunc(lambda value: Number(float(value), tally), 1, 1)(values)
+
+
+def plain(array: np.ndarray) -> torch.Tensor:
+    """The values of an array of ``Number``, in float64."""
+    values = [number.value for number in array.flat]
+    return torch.tensor(values, dtype=torch.float64).view(array.shape)
 
 
 class LiveBytes(TorchDispatchMode):

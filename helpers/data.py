@@ -140,7 +140,7 @@ def imdb(split: str, *, profile: str = "quick") -> Reviews:
 def app_reviews() -> Reviews:
     """App-store reviews with scores 1 to 5: columns content and score of a CSV file in DATA_DIR.
 
-    Nobody may pass that file on, so it is never downloaded. Stand-in, in both profiles: all
+    No license of that file is known, so it is never downloaded. Stand-in, in both profiles: all
     ``snippets``, where a mean rating r from −4 to 4 becomes the score round(3 + r/2), so that
     3 is what is rated between −1 and 1.
     """
@@ -193,14 +193,6 @@ def data_dir() -> Path:
     return ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
 
 
-def present() -> list[tuple[str, int]]:
-    """The data sets' files that DATA_DIR holds, as (path below it, bytes)."""
-    paths = [name for names in FILES.values() for name in names]
-    return [
-        (p, (data_dir() / p).stat().st_size) for p in sorted(paths) if (data_dir() / p).is_file()
-    ]
-
-
 def offline() -> str:
     """The switch of the environment that forbids to ask the network, or an empty string."""
     on = ("1", "ON", "YES", "TRUE")
@@ -245,13 +237,14 @@ def download(names: list[str] | None = None) -> Iterator[tuple[str, str]]:
 
 def _fashion_mnist(*, train: bool):
     """torchvision's data set from DATA_DIR, after downloading or unpacking it if need be."""
-    from torchvision.datasets import FashionMNIST
-
     names = FILES["Fashion-MNIST"]
     there = lambda name: (data_dir() / name).is_file()
-    if missing := [name for name in names if not there(name)]:
-        if offline() and not all(there(f"{name}.gz") for name in missing):
-            raise _absent(missing[0], f"{offline()} is set")
+    missing = [name for name in names if not there(name)]
+    if offline() and not all(there(f"{name}.gz") for name in missing):
+        raise _absent(missing[0], f"{offline()} is set")
+    from torchvision.datasets import FashionMNIST  # only now: it takes seconds
+
+    if missing:
         try:
             with _alone(data_dir()), _impatient():
                 FashionMNIST(data_dir(), download=True)

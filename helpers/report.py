@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import subprocess
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from matplotlib.figure import Figure
 
 from . import mime
 from .pdf.notebook import ROOT
+from .pdf.text import table_cell
 from .sweep.runs import load
 from .sweep.table import frame
 
@@ -42,6 +44,8 @@ __all__ = [
 ]  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+_NUMBER = re.compile(r"[-+−±]?[\d,.]*\d(?:e[-+]?\d+)?(?: ?± ?[\d.]+)? ?[%×]?")
+_ABSENT = {"", "-", "–", "—", "nan", "None"}
 
 # Okabe & Ito (2008), "Color Universal Design".
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLOURS = (
@@ -126,7 +130,7 @@ def commit() -> str:
 
 
 def use_style() -> None:
-    """Set Matplotlib's defaults, and vector output in notebooks (SVG on screen, PDF in print)."""
+    """Set Matplotlib's defaults, and vector output in notebooks: SVG on screen, PDF in print."""
     plt.rcParams.update(
         {
             "figure.figsize": (TEXT_WIDTH, 2.4),
@@ -152,7 +156,7 @@ def use_style() -> None:
     if get_ipython() is not None and hasattr(get_ipython(), "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", "pdf")
+        set_matplotlib_formats("pdf" if os.environ.get("HOMEWORK_PRESS") else "svg")
 
 
 def show(
@@ -175,7 +179,7 @@ def show(
     else:
         text = _as_text(item, formats)
         bundle = {"text/html": text.to_html(index=False), "text/plain": text.to_string(index=False)}
-        display(bundle, metadata=metadata, raw=True)
+        display(bundle | {"text/latex": _as_latex(text)}, metadata=metadata, raw=True)
 
 
 def show_source(*definitions: Callable) -> None:
@@ -289,14 +293,14 @@ def runs(
 
 
 def alike(runs: list[dict], *varied: str) -> list[dict]:
-    """The largest set of runs that differ in nothing but the parameters ``varied``.
+    """The largest set of runs of one recipe and data set that differ in ``varied`` alone.
 
     Of sets of equal size, the one that was begun first.
     """
 
     def rest(run: dict) -> str:
         kept = {name: v for name, v in run["parameters"].items() if name not in varied}
-        return json.dumps(kept, sort_keys=True)
+        return json.dumps([run["recipe"], run["stamp"]["data"], kept], sort_keys=True)
 
     if not runs:
         return []
@@ -350,6 +354,24 @@ def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd
     for name, pattern in (formats or {}).items():
         text[name] = [pattern.format(value) for value in frame[name]]
     return text
+
+
+def _as_latex(text: pd.DataFrame) -> str:
+    """What ``_as_text`` gives as a LaTeX table: numbers at the right, long titles in lines."""
+    columns = [[str(value) for value in text[name] if str(value) not in _ABSENT] for name in text]
+    numbers = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
+    titles = [_broken(str(name), text[name]) for name in text.columns]
+    cells = [[table_cell(str(value)) for value in row] for row in text.to_numpy(dtype=object)]
+    table = pd.DataFrame(cells, columns=titles)
+    return table.to_latex(index=False, column_format="".join("lr"[number] for number in numbers))
+
+
+def _broken(title: str, values: pd.Series) -> str:
+    """A column's title, in as many lines as it takes to be hardly wider than the column."""
+    width = max([8, *map(len, title.split()), *values.map(lambda value: len(str(value)))])
+    lines = [table_cell(line) for line in textwrap.wrap(title, width, break_on_hyphens=False)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[b]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def _check_name(name: str) -> None:

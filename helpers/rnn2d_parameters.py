@@ -1,106 +1,69 @@
 """A recurrent network over an image's two axes, a convnet beside it, and what both cost.
 
-The hidden state at row i and column j depends on the pixel and on two neighbours:
+The hidden state at row i and column j depends on the pixel and on two neighbors:
 
-    h_ij = σ(W x_ij + U h_{i−1,j} + V h_{i,j−1}),    x_ij of size c, h_ij of size h,
+    h_ij = σ(W_in x_ij + W_left h_{i,j−1} + W_top h_{i−1,j}),    x_ij of size c, h_ij of size h,
 
-the two-dimensional RNN of Graves, Fernández and Schmidhuber (2007), with one direction
-and no gates. Counts are of the linear operations: σ is not counted, and there is no bias.
+the two-dimensional RNN of Graves, Fernández and Schmidhuber (2007), with one direction and no
+gates. There is no bias, and outside the image the states are zero.
 """
 
-import operator
 from collections import Counter
 from collections.abc import Callable
-from functools import reduce
-from itertools import product
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-BORDERS = ("padded", "skipped")
+from .counting import Number, numbers, plain
 
 
 class RNN2d(nn.Module):
-    """h_ij = σ(W x_ij + U h_{i−1,j} + V h_{i,j−1}), states of one image side by side.
-
-    Outside the image the state is zero. ``border="padded"`` multiplies those zeros like
-    any other state; ``border="skipped"`` leaves the products out. The states are the same.
-
-    Raises ValueError for sizes below 1 and for an unknown border.
-    """
+    """The states of images side by side, by anti-diagonals or one node after another."""
 
     def __init__(
-        self,
-        *,
-        channels: int,
-        hidden: int,
-        activation: Callable[[Tensor], Tensor] = torch.tanh,
-        border: str = "padded",
+        self, *, channels: int, hidden: int, activation: Callable[[Tensor], Tensor] = torch.tanh
     ):
         super().__init__()
-        _check(border, channels=channels, hidden=hidden)
-        self.pixel = nn.Linear(channels, hidden, bias=False)  # W, (h, c)
-        self.above = nn.Linear(hidden, hidden, bias=False)  # U, (h, h)
-        self.left = nn.Linear(hidden, hidden, bias=False)  # V, (h, h)
+        self.W_in = nn.Linear(channels, hidden, bias=False)  # (h, c)
+        self.W_left = nn.Linear(hidden, hidden, bias=False)  # (h, h)
+        self.W_top = nn.Linear(hidden, hidden, bias=False)  # (h, h)
         self.activation = activation
-        self.border = border
 
     def forward(self, images: Tensor) -> Tensor:
         """States (B, n, m, h) of ``images`` (B, c, n, m), one anti-diagonal after another.
 
         The nodes with i + j = d need only those with i + j = d − 1, so that each of the
-        n + m − 1 anti-diagonals is one batched step. In the diagonal before, the node to the
-        left of a node has the same row, and the node above it one row less.
+        n + m − 1 anti-diagonals is one batched step.
         """
-        height, width = images.shape[-2:]
-        inputs = self.pixel(images.flatten(2).permute(2, 0, 1))  # (n·m, B, c) -> (n·m, B, h)
-        rows = torch.arange(height, device=images.device)
-        diagonal = (rows[:, None] + torch.arange(width, device=images.device)).flatten()  # i + j
+        n, m = images.shape[-2:]
+        diagonal = torch.arange(n).repeat_interleave(m) + torch.arange(m).repeat(n)  # i + j
         order, counts = diagonal.argsort(stable=True), diagonal.bincount().tolist()
-        states, previous, previous_top = [], inputs[:0], 0  # before the first: no nodes
-        for d, summand in enumerate(inputs[order].split(counts)):  # (count, B, h)
-            top = max(0, d - width + 1)  # the diagonal's first row
-            count, first = len(summand), top - previous_top  # first: where row `top` lay before
-            above = self._multiply(self.above, previous, first - 1, count)
-            left = self._multiply(self.left, previous, first, count)
-            previous, previous_top = self.activation(summand + above + left), top
-            states.append(previous)
+        inputs = self.W_in(images.flatten(2).permute(2, 0, 1))[order]  # (n·m, B, h)
+        latest = inputs.new_zeros(n + 1, *inputs.shape[1:])  # of each row, after one outside
+        states = []
+        for d, summand in enumerate(inputs.split(counts)):  # (count, B, h)
+            first = max(0, d - m + 1)  # the diagonal's first row
+            last = first + len(summand)
+            top, left = latest[first:last], latest[first + 1 : last + 1]
+            states.append(self.activation(summand + self.W_left(left) + self.W_top(top)))
+            latest = torch.cat([latest[: first + 1], states[-1], latest[last + 1 :]])
         grid = torch.cat(states)[order.argsort()]  # (n·m, B, h) in reading order
-        return grid.unflatten(0, (height, width)).movedim(2, 0)  # (B, n, m, h)
+        return grid.unflatten(0, (n, m)).movedim(2, 0)  # (B, n, m, h)
 
     def node_by_node(self, images: Tensor) -> Tensor:
         """The same states (B, n, m, h), one node at a time in reading order."""
-        batch, _, height, width = images.shape
-        outside = images.new_zeros(batch, self.above.in_features)
+        outside = images.new_zeros(len(images), self.W_in.out_features)
         states = {}
-        for i, j in product(range(height), range(width)):
-            total = self.pixel(images[:, :, i, j])
-            for matrix, neighbour in ((self.above, (i - 1, j)), (self.left, (i, j - 1))):
-                if neighbour in states or self.border == "padded":
-                    total = total + matrix(states.get(neighbour, outside))
+        for i, j in np.ndindex(images.shape[-2:]):
+            left, top = states.get((i, j - 1), outside), states.get((i - 1, j), outside)
+            total = self.W_in(images[:, :, i, j]) + self.W_left(left) + self.W_top(top)
             states[i, j] = self.activation(total)
-        grid = torch.stack(list(states.values()), 1)  # (B, n·m, h)
-        return grid.unflatten(1, (height, width))  # (B, n, m, h)
-
-    def _multiply(self, matrix: nn.Linear, previous: Tensor, first: int, count: int) -> Tensor:
-        """``matrix`` times nodes first … first + count − 1 of ``previous``, zero past its ends.
-
-        ``previous`` is (nodes, B, h), the diagonal before; returns (count, B, h).
-        """
-        begin, end = max(first, 0), min(first + count, len(previous))
-        inside = previous[begin:end]
-        ends = (0, 0, 0, 0, begin - first, first + count - end)
-        if self.border == "padded":
-            return matrix(F.pad(inside, ends))
-        return F.pad(matrix(inside), ends)
+        return torch.stack(list(states.values()), 1).unflatten(1, images.shape[-2:])
 
 
 class ConvNet(nn.Module):
-    """``layers`` 3×3 convolutions of width h with zero padding, each followed by σ; no bias.
-
-    Raises ValueError for sizes below 1.
-    """
+    """``layers`` 3×3 convolutions of width h with zero padding, each followed by σ; no bias."""
 
     def __init__(
         self,
@@ -111,7 +74,6 @@ class ConvNet(nn.Module):
         activation: Callable[[Tensor], Tensor] = torch.relu,
     ):
         super().__init__()
-        _check("padded", channels=channels, hidden=hidden, layers=layers)
         widths = [channels] + [hidden] * (layers - 1)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(width, hidden, 3, padding=1, bias=False) for width in widths
@@ -125,133 +87,42 @@ class ConvNet(nn.Module):
         return images.movedim(1, -1)
 
 
-# ------------------------------------------------------------------ closed forms
+# Counting
 
 
-def rnn_parameters(h: int, c: int) -> int:
-    """W, U and V, shared by all nodes: the size of the image does not enter."""
-    return h * c + 2 * h * h
+def rnn_by_numbers(net: RNN2d, image: Tensor, *, skip: bool = False) -> tuple[Tensor, Counter]:
+    """States (n, m, h) of one image (c, n, m) with σ = tanh, and the tally of what they took.
 
-
-def rnn_multiplications(n: int, h: int, c: int, border: str = "padded") -> int:
-    """n² pixels times W; as many states times U and V, less n of each at the border."""
-    neighbours = 2 * n * n if border == "padded" else 2 * n * (n - 1)
-    return n * n * h * c + neighbours * h * h
-
-
-def rnn_additions(n: int, h: int, c: int, border: str = "padded") -> int:
-    """A sum of m products takes m − 1 additions: one fewer for each of the n²h entries."""
-    return rnn_multiplications(n, h, c, border) - n * n * h
-
-
-def rnn_operations(n: int, h: int, c: int, border: str = "padded") -> int:
-    """Multiplications and additions: n²h(2c + 4h − 1), less 4nh² if the border is skipped."""
-    saved = 0 if border == "padded" else 4 * n * h * h
-    return n * n * h * (2 * c + 4 * h - 1) - saved
-
-
-def conv_parameters(h: int, c: int, layers: int) -> int:
-    """A 3×3 kernel from c to h channels, then ``layers`` − 1 from h to h."""
-    return 9 * c * h + (layers - 1) * 9 * h * h
-
-
-def conv_multiplications(n: int, h: int, c: int, layers: int, border: str = "padded") -> int:
-    """Every weight meets n² pixels, or (3n − 2)² / 9 of them on average without the border."""
-    taps = 9 * n * n if border == "padded" else (3 * n - 2) ** 2
-    return taps * (h * c + (layers - 1) * h * h)
-
-
-def conv_operations(n: int, h: int, c: int, layers: int, border: str = "padded") -> int:
-    """Twice the multiplications, less one addition for each of the layers·n²h entries."""
-    return 2 * conv_multiplications(n, h, c, layers, border) - layers * n * n * h
-
-
-# ------------------------------------------------------------------ counting
-
-
-class Scalar:
-    """A number that counts what is done with it, in a tally shared by all of a computation.
-
-    ``depth`` is the largest number of activations on any path that led to it: the steps
-    that no amount of parallel hardware can save.
+    ``skip`` leaves out the products with neighbors outside the image, which are zero.
     """
-
-    __slots__ = ("depth", "tally", "value")
-
-    def __init__(self, value: float, tally: Counter, depth: int = 0):
-        self.value, self.tally, self.depth = value, tally, depth
-
-    def __mul__(self, other: "Scalar") -> "Scalar":
-        self.tally["multiplications"] += 1
-        return Scalar(self.value * other.value, self.tally, max(self.depth, other.depth))
-
-    def __add__(self, other: "Scalar") -> "Scalar":
-        self.tally["additions"] += 1
-        return Scalar(self.value + other.value, self.tally, max(self.depth, other.depth))
-
-    def activate(self, function: Callable[[Tensor], Tensor]) -> "Scalar":
-        self.tally["activations"] += 1
-        value = function(torch.tensor(self.value, dtype=torch.float64)).item()
-        return Scalar(value, self.tally, self.depth + 1)
+    tally = Counter(multiplications=0, additions=0)
+    W_in, W_left, W_top = (numbers(W.weight, tally) for W in (net.W_in, net.W_left, net.W_top))
+    pixels, zero = numbers(image, tally), numbers(np.zeros(len(W_in)), tally)
+    states = {}
+    for i, j in np.ndindex(image.shape[1:]):
+        terms = [(W_in, pixels[:, i, j])]
+        for W, node in ((W_left, (i, j - 1)), (W_top, (i - 1, j))):
+            if node in states or not skip:
+                terms.append((W, states.get(node, zero)))
+        matrices, vectors = zip(*terms, strict=True)  # side by side: (h, c + 2h) and (c + 2h,)
+        states[i, j] = np.tanh(np.hstack(matrices) @ np.concatenate(vectors))
+    grid = np.reshape(list(states.values()), (*image.shape[1:], -1))  # (n, m, h)
+    tally["depth"] = max(number.depth for number in grid.flat)
+    return plain(grid), tally
 
 
-def count_by_scalars(
-    model: RNN2d | ConvNet, image: Tensor, border: str = "padded"
-) -> tuple[Tensor, Counter]:
-    """Evaluate ``model`` on one image (c, n, n), number by number.
-
-    Returns its states (n, n, h) in float64, and the tally: multiplications, additions and
-    activations done, and the depth of the deepest state.
-    """
+def convnet_by_numbers(net: ConvNet, image: Tensor) -> tuple[Tensor, Counter]:
+    """The same for a convnet: every product with the padded border is done."""
     tally = Counter()
-
-    def scalars(tensor: Tensor):
-        if tensor.ndim == 0:
-            return Scalar(tensor.item(), tally)
-        return [scalars(part) for part in tensor]
-
-    n = image.shape[-1]
-    rows = scalars(image.movedim(0, -1))  # (n, n, c)
-    states = {(i, j): rows[i][j] for i, j in product(range(n), repeat=2)}
-    for taps, is_recurrent in _layers(model):
-        below, states = states, {}
-        weights = [(scalars(matrix), di, dj) for matrix, di, dj in taps]
-        for node in product(range(n), repeat=2):
-            sources = [below] + [states] * 2 if is_recurrent else [below] * len(weights)
-            states[node] = _evaluate(node, weights, sources, model.activation, border)
-    tally["depth"] = max(entry.depth for state in states.values() for entry in state)
-    values = [[[entry.value for entry in states[i, j]] for j in range(n)] for i in range(n)]
-    return torch.tensor(values, dtype=torch.float64), tally
-
-
-def _layers(model: RNN2d | ConvNet) -> list[tuple[list[tuple[Tensor, int, int]], bool]]:
-    """Each layer's matrices with the offset of the node that they read; is it recurrent?"""
-    if isinstance(model, RNN2d):
-        matrices = (model.pixel.weight, model.above.weight, model.left.weight)
-        return [(list(zip(matrices, (0, -1, 0), (0, 0, -1), strict=True)), True)]
-    offsets = list(product((-1, 0, 1), repeat=2))
-    return [
-        ([(layer.weight[:, :, 1 + di, 1 + dj], di, dj) for di, dj in offsets], False)
-        for layer in model.convolutions
-    ]
-
-
-def _evaluate(node, weights, sources, activation, border) -> list[Scalar]:
-    """σ of the sum of the matrices times the states that they read from their sources."""
-    i, j = node
-    matrices, inputs = [], []
-    for (matrix, di, dj), source in zip(weights, sources, strict=True):
-        neighbour = source.get((i + di, j + dj))
-        if neighbour is None and border == "padded":
-            neighbour = [Scalar(0.0, matrix[0][0].tally)] * len(matrix[0])
-        if neighbour is not None:
-            matrices.append(matrix)
-            inputs.extend(neighbour)
-    state = []
-    for rows in zip(*matrices, strict=True):  # row k of every matrix, as one long row
-        products = map(operator.mul, (weight for row in rows for weight in row), inputs)
-        state.append(reduce(operator.add, products).activate(activation))
-    return state
+    grid = numbers(image, tally)  # (c, n, m)
+    for layer in net.convolutions:
+        kernels = numbers(layer.weight.flatten(1), tally)  # (h, 9c)
+        padded = np.pad(grid, ((0, 0), (1, 1), (1, 1)), constant_values=Number(0.0, tally))
+        patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        patches = np.moveaxis(patches, 0, 2).reshape(*image.shape[1:], -1)  # (n, m, 9c)
+        grid = np.moveaxis(np.tanh(patches @ kernels.T), 2, 0)  # (h, n, m)
+    tally["depth"] = max(number.depth for number in grid.flat)
+    return plain(np.moveaxis(grid, 0, 2)), tally
 
 
 def sensitivity(model: nn.Module, size: int, node: tuple[int, int], seed: int = 0) -> Tensor:
@@ -267,11 +138,3 @@ def sensitivity(model: nn.Module, size: int, node: tuple[int, int], seed: int = 
     each = torch.eye(len(state), dtype=dtype)
     (gradients,) = torch.autograd.grad(state, image, each, is_grads_batched=True)
     return gradients.abs().amax(0)[0, 0]  # (h, 1, 1, n, n) -> (n, n)
-
-
-def _check(border: str, **sizes: int) -> None:
-    if border not in BORDERS:
-        raise ValueError(f"border {border!r} is not one of {', '.join(BORDERS)}")
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}: give at least 1")

@@ -1,57 +1,58 @@
 """Skip-gram with a softmax over d words: its loss, the gradient, and estimates of it.
 
-The centre word has the vector v (h,), the outside words have the rows u_w of ``outside``
-(d, h). A pair whose outside word is o costs (Mikolov et al. 2013, equation 2)
+The center word has the vector v (h,), the outside words have the rows u_w of ``outside`` (d, h).
+A pair whose outside word is o costs (Mikolov et al. 2013, equation 2)
 
     L = −u_oᵀv + log Σ_w exp(u_wᵀv),    p = softmax(u_1ᵀv, …, u_dᵀv).
 
-What makes its gradient dear is the average ū = Σ_w p_w u_w. The estimates below take words
-``samples`` (…, S) drawn from ``proposal`` (d,) and return one estimate of ū for each
-sample, (…, h).
+What makes its gradient dear is the average ū = Σ_w p_w u_w. The estimates of it take ``samples``
+(…, S) of words and return one vector for each, (…, h).
 """
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import reduce
-from operator import add, mul
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from scipy.special import gammaln
+from torch import Tensor
 
 
-def pair_loss(centre: Tensor, outside: Tensor, observed: int) -> Tensor:
-    """−log p_o, the loss of a centre word's vector with one observed outside word."""
-    scores = outside @ centre  # (d,)
+def pair_loss(center: Tensor, outside: Tensor, observed: int) -> Tensor:
+    """−log p_o, the loss of a center word's vector with one observed outside word."""
+    scores = outside @ center  # (d,)
     return torch.logsumexp(scores, 0) - scores[observed]
 
 
-def pair_gradient(centre: Tensor, outside: Tensor, observed: int) -> tuple[Tensor, Tensor]:
-    """∂L/∂v = Σ_w p_w u_w − u_o, (h,), and ∂L/∂u_w = (p_w − 1[w = o]) v, (d, h)."""
-    p = torch.softmax(outside @ centre, 0)  # (d,)
-    residual = p.clone()
-    residual[observed] -= 1
-    return p @ outside - outside[observed], torch.outer(residual, centre)
+def softmax(center: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """All d probabilities p_w, and with them their normalizer."""
+    exponentials = np.exp(outside @ center)  # (d,)
+    return exponentials / exponentials.sum()
 
 
-def negative_sampling_loss(
-    centre: Tensor, outside: Tensor, observed: int, negatives: Tensor
-) -> Tensor:
-    """−log σ(u_oᵀv) − Σ_k log σ(−u_kᵀv): another objective (Mikolov et al. 2013, eq. 4)."""
-    repelled = F.logsigmoid(-outside[negatives] @ centre).sum()
-    return -F.logsigmoid(outside[observed] @ centre) - repelled
+def center_gradient(p: np.ndarray, outside: np.ndarray, observed: int) -> np.ndarray:
+    """∂L/∂v = Σ_w p_w u_w − u_o, (h,), for probabilities that are known."""
+    return p @ outside - outside[observed]
 
 
-def negative_sampling_gradient(
-    centre: Tensor, outside: Tensor, observed: int, negatives: Tensor
-) -> Tensor:
-    """Its gradient in v, (h,): −(1 − σ(u_oᵀv)) u_o + Σ_k σ(u_kᵀv) u_k."""
-    attracted = torch.sigmoid(-outside[observed] @ centre) * outside[observed]
-    return torch.sigmoid(outside[negatives] @ centre) @ outside[negatives] - attracted
+def outside_gradient(p: np.ndarray, center: np.ndarray, observed: int) -> np.ndarray:
+    """∂L/∂u_w = (p_w − 1[w = o]) v, (d, h), for probabilities that are known."""
+    residual = p.copy()
+    residual[observed] = residual[observed] - 1
+    return np.outer(residual, center)
 
 
-# ------------------------------------------------------------------ estimates of ū
+def sampled_gradient(drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """The mean of S ``drawn`` vectors (S, h) less u_o, (h,): an estimate of ∂L/∂v if w ~ p."""
+    return drawn.mean(0) - observed
+
+
+# Estimates of the average
 
 
 def sampled_average(outside: Tensor, samples: Tensor) -> Tensor:
@@ -59,45 +60,16 @@ def sampled_average(outside: Tensor, samples: Tensor) -> Tensor:
     return outside[samples].mean(-2)
 
 
-def importance_average(
-    outside: Tensor, probabilities: Tensor, proposal: Tensor, samples: Tensor
+def self_normalized_average(
+    center: Tensor, outside: Tensor, proposal: Tensor, samples: Tensor
 ) -> Tensor:
-    """The mean of (p_w / q_w) u_w over words drawn from q. The p_w hold the normaliser."""
-    ratios = (probabilities / proposal)[samples]  # (…, S)
-    return (ratios[..., None] * outside[samples]).mean(-2)
+    """A softmax over the S words drawn from ``proposal`` (d,), with scores u_wᵀv − log q_w.
 
-
-def self_normalised_average(
-    centre: Tensor, outside: Tensor, proposal: Tensor, samples: Tensor
-) -> Tensor:
-    """The same with the normaliser estimated from the sample: a softmax over S words.
-
-    Its scores are u_wᵀv − log q_w (Bengio and Senécal 2003; Jean et al. 2015).
+    Its normalizer comes from the sample, too (Bengio and Senécal 2003).
     """
     u = outside[samples]  # (…, S, h)
-    weights = torch.softmax(u @ centre - proposal.log()[samples], -1)  # (…, S)
+    weights = torch.softmax(u @ center - proposal.log()[samples], -1)  # (…, S)
     return (weights[..., None] * u).sum(-2)
-
-
-def rejection_samples(
-    centre: Tensor, outside: Tensor, bound: float, count: int, generator: Generator
-) -> tuple[Tensor, int]:
-    """``count`` words drawn exactly from the softmax without its normaliser, and the tries.
-
-    A word drawn uniformly is kept with probability exp(u_wᵀv − bound); ``bound`` is at least
-    the largest score. Raises ValueError if a score above it turns up.
-    """
-    kept, tries = [], 0
-    while len(kept) < count:
-        words = torch.randint(len(outside), (4096,), generator=generator)
-        scores = outside[words] @ centre
-        if scores.max() > bound:
-            raise ValueError(f"bound is {bound:.4g}, and a score is {scores.max():.4g}: raise it")
-        chance = torch.rand(len(words), generator=generator)
-        places = (chance < (scores - bound).exp()).nonzero().flatten()[: count - len(kept)]
-        kept += words[places].tolist()
-        tries += int(places[-1]) + 1 if len(kept) == count else len(words)
-    return torch.tensor(kept), tries
 
 
 def log_uniform(d: int) -> Tensor:
@@ -106,102 +78,61 @@ def log_uniform(d: int) -> Tensor:
     return ranks.reciprocal().log1p() / math.log(d + 1)
 
 
-# ------------------------------------------------------------------ closed forms
+def moments(estimate: Callable[[Tensor], Tensor], proposal: Tensor, size: int):
+    """Mean (h,) and variance of ``estimate``, exact: over all samples of ``size`` of d words.
 
-
-def importance_variance(outside: Tensor, probabilities: Tensor, proposal: Tensor) -> Tensor:
-    """S times the variance of ``importance_average``: Σ (p²/q) ‖u_w‖² − ‖ū‖².
-
-    A vector's variance is the sum of its entries'. With q = p it is that of
-    ``sampled_average``.
+    The estimate must not depend on the order of a sample, so that each multiset is looked at
+    once, with its multinomial probability. A vector's variance is the sum of its entries'.
     """
-    squares = outside.square().sum(1)  # (d,)
-    return (probabilities**2 / proposal) @ squares - (probabilities @ outside).square().sum()
+    d = len(proposal)
+    bars = torch.combinations(torch.arange(size + d - 1), d - 1)  # stars and bars: (N, d − 1)
+    ends = torch.nn.functional.pad(bars, (1, 1), value=-1)
+    ends[:, -1] = size + d - 1
+    counts = ends.diff(dim=1) - 1  # of each word: (N, d), rows add up to size
+    log_chance = gammaln(size + 1) - torch.from_numpy(gammaln(counts.numpy() + 1.0)).sum(1)
+    chance = (log_chance + counts.double() @ proposal.log()).exp()  # (N,)
+    words = torch.arange(d).repeat(len(counts))
+    samples = words.repeat_interleave(counts.flatten()).view(-1, size)  # (N, S)
+    values = estimate(samples)  # (N, h)
+    mean = chance @ values
+    return mean, chance @ (values - mean).square().sum(1)
 
 
-def self_normalised_bias(outside: Tensor, probabilities: Tensor, proposal: Tensor) -> Tensor:
-    """S times the bias of ``self_normalised_average`` as S grows: −Σ (p²/q) (u_w − ū), (h,)."""
-    return -(probabilities**2 / proposal) @ (outside - probabilities @ outside)
+# Negative sampling
 
 
-def self_normalised_variance(outside: Tensor, probabilities: Tensor, proposal: Tensor) -> Tensor:
-    """S times its variance as S grows: Σ (p²/q) ‖u_w − ū‖²."""
-    spread = (outside - probabilities @ outside).square().sum(1)  # (d,)
-    return (probabilities**2 / proposal) @ spread
+def negative_sampling_loss(
+    center: Tensor, outside: Tensor, observed: Tensor, negatives: Tensor
+) -> Tensor:
+    """−log σ(u_oᵀv) − Σ_k log σ(−u_kᵀv) of B pairs, (B,) (Mikolov et al. 2013, equation 4).
+
+    ``center`` (B, h) holds their vectors v, ``observed`` (B,) their words o, and ``negatives``
+    (B, K) the words k drawn for them.
+    """
+    attracted = (outside[observed] * center).sum(-1)  # (B,)
+    repelled = (outside[negatives] @ center[..., None]).squeeze(-1)  # (B, K)
+    return -F.logsigmoid(attracted) - F.logsigmoid(-repelled).sum(-1)
 
 
-def moments(
-    estimate: Callable[[Tensor], Tensor], proposal: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
-    """Mean (h,) and variance of ``estimate``, exact: over all dˢ samples of S = ``size`` words."""
-    words = torch.arange(len(proposal))
-    samples = torch.cartesian_prod(*[words] * size).reshape(-1, size)  # (d^S, S)
-    chances = proposal[samples].prod(1)  # (d^S,)
-    values = estimate(samples)  # (d^S, h)
-    mean = chances @ values
-    return mean, chances @ (values - mean).square().sum(1)
+def docstrings(*packages: str) -> str:
+    """The text between triple quotes in the installed ``packages``, tests left out."""
+    folders = [Path(find_spec(package).origin).parent for package in packages]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    sources = (f.read_text(encoding="utf-8") for f in files if "tests" not in f.parts)
+    return " ".join(part for text in sources for part in re.findall(r'"""(.*?)"""', text, re.S))
 
 
-# ------------------------------------------------------------------ counting
+def tokenize(text: str, min_count: int) -> tuple[list[str], Tensor]:
+    """The words of two letters or more that occur ``min_count`` times, the most frequent first,
+    and the text as their places in this list."""
+    words = re.findall(r"[a-z]{2,}", text.lower())
+    vocabulary = [word for word, n in Counter(words).most_common() if n >= min_count]
+    place = {word: i for i, word in enumerate(vocabulary)}
+    return vocabulary, torch.tensor([place[word] for word in words if word in place])
 
 
-class Number:
-    """A number that counts in ``tally`` what is done with it."""
-
-    __slots__ = ("tally", "value")
-
-    def __init__(self, value: float | Tensor, tally: Counter):
-        self.value, self.tally = value, tally
-
-    def _count(self, operation: str, value: float) -> "Number":
-        self.tally[operation] += 1
-        return Number(value, self.tally)
-
-    def __mul__(self, other: "Number") -> "Number":
-        return self._count("multiplications", self.value * other.value)
-
-    def __add__(self, other: "Number") -> "Number":
-        return self._count("additions", self.value + other.value)
-
-    def __sub__(self, other: "Number") -> "Number":
-        return self._count("additions", self.value - other.value)
-
-    def __truediv__(self, other: "Number") -> "Number":
-        return self._count("divisions", self.value / other.value)
-
-    def exp(self) -> "Number":
-        return self._count("exponentials", self.value.exp())
-
-
-def softmax_by_numbers(centre: Sequence[Number], outside: Sequence[Sequence[Number]]):
-    """All d probabilities p_w, and with them the normaliser."""
-    scores = [reduce(add, map(mul, u, centre)) for u in outside]
-    exponentials = [score.exp() for score in scores]
-    normaliser = reduce(add, exponentials)
-    return [exponential / normaliser for exponential in exponentials]
-
-
-def centre_gradient_by_numbers(
-    p: Sequence[Number], outside: Sequence[Sequence[Number]], observed: int
-) -> list[Number]:
-    """∂L/∂v = Σ_w p_w u_w − u_o, (h,), for probabilities that are known."""
-    average = [reduce(add, map(mul, p, column)) for column in zip(*outside, strict=True)]
-    return [a - b for a, b in zip(average, outside[observed], strict=True)]
-
-
-def sampled_gradient_by_numbers(
-    drawn: Sequence[Sequence[Number]], observed: Sequence[Number]
-) -> list[Number]:
-    """The mean of S ``drawn`` vectors less u_o, (h,): an estimate of ∂L/∂v if drawn from p."""
-    share = Number(1 / len(drawn), observed[0].tally)
-    sums = [reduce(add, column) for column in zip(*drawn, strict=True)]
-    return [total * share - b for total, b in zip(sums, observed, strict=True)]
-
-
-def outside_gradient_by_numbers(
-    p: Sequence[Number], centre: Sequence[Number], observed: int
-) -> list[list[Number]]:
-    """∂L/∂u_w = (p_w − 1[w = o]) v, (d, h), for probabilities that are known."""
-    residual = list(p)
-    residual[observed] = residual[observed] - Number(1.0, residual[observed].tally)
-    return [[r * entry for entry in centre] for r in residual]
+def window_pairs(tokens: Tensor, window: int) -> Tensor:
+    """All pairs of words up to ``window`` places apart, both ways: (2, N), centers first."""
+    right = [torch.stack([tokens[:-k], tokens[k:]]) for k in range(1, window + 1)]
+    one_way = torch.cat(right, 1)
+    return torch.cat([one_way, one_way.flip(0)], 1)

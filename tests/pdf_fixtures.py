@@ -21,7 +21,7 @@ def like_a_clone(folder: Path, *links: str) -> None:
     ready = BIN.parent / (".homework" if conda else ".ready")
     if not ready.exists():
         pytest.skip("make would install an environment here: `make setup` has not made this one")
-    for name in ("Makefile", "student.toml", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "student.toml", "course.toml", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, ns=2 * (ready.stat().st_mtime_ns,))  # there is nothing to install
     for name in links:
@@ -37,6 +37,11 @@ def claim(name="topic/claim", holds=True, evidence="checked"):
 def value(name="topic/value", text="1"):
     content = {"name": name, "value": 1, "text": text}
     return nbformat.v4.new_output("display_data", {mime.RECORD: content, "text/plain": name})
+
+
+def stamp(**facts):
+    facts = {"profile": "quick", "seed": 0, "data": "none", "stand_in": False} | facts
+    return nbformat.v4.new_output("display_data", {mime.STAMP: facts, "text/plain": "stamp"})
 
 
 def executed(*outputs, source="x = 1"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from helpers import report
-from helpers.pdf.evidence import named
+from helpers.pdf.typeset import named
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,6 +85,7 @@ class Proofs:
         source = Path(self.module.__file__).read_text(encoding="utf-8")
         assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in the module"
         mutant = types.ModuleType("mutant")
+        mutant.__package__ = self.module.__package__  # for what it imports
         exec(source.replace(old, new), mutant.__dict__)
         state = {name: mutant if v is self.module else v for name, v in state.items()}
         own = {name: v for name, v in vars(self.module).items() if state.get(name) is v}

@@ -20,13 +20,11 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 from pdf_fixtures import source_notebook, write
 
-from helpers import cli
-from helpers.pdf.colab import badge, colab_cell, prepare, without_badge
+from helpers.pdf.check import check_cells
+from helpers.pdf.colab import badge, colab_cell, prepare, readdressed, renew_all, without_badge
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import execute
-from helpers.pdf.notebook import code_cells, components, notebook_text, read_notebook
-from helpers.pdf.preflight import check_notebook
-from helpers.pdf.readme import renewed
+from helpers.pdf.notebook import cache_key, code_cells, notebook_text, read_notebook, read_run
 from helpers.pdf.render import render
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +45,7 @@ pypandoc-binary pypdf pytest-xdist uv
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_the_badge_and_the_cell_of_this_version(path):
     notebook = prepare(read_notebook(path), path.stem)
-    assert path.read_text(encoding="utf-8") == notebook_text(notebook), "run `make colab`"
+    assert path.read_text(encoding="utf-8") == notebook_text(notebook), "run `make badges`"
     assert notebook.cells[1].source == colab_cell()
 
 
@@ -65,19 +63,28 @@ def test_the_address_and_the_version_come_from_pyproject(tmp_path):
     assert len(notebook.cells) == 3
 
 
-def test_what_is_as_it_should_be_is_not_written_anew(tmp_path, monkeypatch, capsys):
+def test_what_is_as_it_should_be_is_not_written_anew(tmp_path):
     same, outdated = (tmp_path / "notebooks" / f"{name}.ipynb" for name in ("same", "outdated"))
     write(prepare(source_notebook(), "same"), same)
     write(source_notebook(), outdated)
-    readme = tmp_path / "README.md"
-    readme.write_text(renewed((ROOT / "README.md").read_text()))
-    for path in (same, outdated, readme):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for path in (same, outdated):
         os.utime(path, (1, 1))
-    monkeypatch.setattr("helpers.pdf.notebook.ROOT", tmp_path)
-    assert cli.main(["colab"]) == 0
-    assert capsys.readouterr().out == "notebooks/outdated.ipynb: renewed\n"
-    assert [path.stat().st_mtime == 1 for path in (same, outdated, readme)] == [True, False, True]
+    assert renew_all(tmp_path) == [outdated]
+    assert same.stat().st_mtime == 1
     assert colab_cell() in [cell.source for cell in read_notebook(outdated).cells]
+
+
+def test_the_readme_follows_the_address_and_the_version(tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    assert readdressed(readme) == readme, "run `make badges`"
+    text = (ROOT / "pyproject.toml").read_text()
+    old = PROJECT["urls"]["Repository"]
+    text = text.replace(old, "https://github.com/us/ours").replace('"0.1.0"', '"7.8"')
+    (tmp_path / "pyproject.toml").write_text(text)
+    new = readdressed(readme, tmp_path)
+    assert old.removeprefix("https://github.com/") not in new.split("## Add a question")[0]
+    assert "git clone https://github.com/us/ours homework" in new
 
 
 def test_a_notebook_without_a_title_is_refused():
@@ -87,20 +94,20 @@ def test_a_notebook_without_a_title_is_refused():
         prepare(notebook, "x")
 
 
-def test_colab_changes_no_identity_and_is_not_printed(tmp_path):
+def test_colab_changes_no_key_and_is_not_printed(tmp_path):
     notebook = source_notebook("print('shown')")
-    before, cells = components(notebook), code_cells(notebook)
-    source = write(notebook, tmp_path / "x.ipynb")
-    assert execute(source, tmp_path / "done" / "x.ipynb")
+    before = cache_key(notebook, {}, {})
+    (tmp_path / "notebooks").mkdir()
+    source = write(notebook, tmp_path / "notebooks" / "x.ipynb")
+    assert execute(source, tmp_path / "x.ipynb")[1]
     prepare(notebook, "x")
-    assert components(notebook) == before
-    assert code_cells(notebook) == cells
+    assert cache_key(notebook, {}, {}) == before
     write(notebook, source)
-    assert not execute(source, tmp_path / "done" / "x.ipynb"), "only prose is new"
-    done = read_notebook(tmp_path / "done" / "x.ipynb")
-    assert [cell.cell_type for cell in done.cells] == ["markdown", "code", "code", "code"]
-    assert check_notebook(done, "x") == []
-    render(tmp_path / "done" / "x.ipynb", tmp_path / "x.tex")
+    assert not execute(source, tmp_path / "x.ipynb")[1], "only prose is new"
+    done = read_run(tmp_path / "x.ipynb")
+    assert [cell.cell_type for cell in done.notebook.cells] == ["markdown", "code", "code", "code"]
+    assert check_cells(done) == []
+    render(tmp_path / "x.ipynb", tmp_path / "x.tex")
     printed = (tmp_path / "x.tex").read_text()
     assert "shown" in printed
     assert "colab" not in printed.lower()
@@ -199,7 +206,7 @@ def test_a_notebook_runs_alone_from_its_badge(colab, tmp_path, monkeypatch):
     assert helpers == str(tmp_path / "homework" / "helpers" / "__init__.py")
     assert torch.startswith(str(colab / "venv"))
     shown = [output for cell in code_cells(done) for output in cell.outputs]
-    assert any("application/pdf" in output.get("data", {}) for output in shown)
+    assert any("image/svg+xml" in output.get("data", {}) for output in shown)
 
 
 def test_all_imports_work_there_and_the_encoder_is_installed(colab, tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
 """Counters of operations and memory against what is known, fits against exact power laws."""
 
 import math
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.counting import crossover, growth_exponent, memory, operations, seconds
+from helpers.counting import crossover, growth_exponent, memory, numbers, operations, plain, seconds
 
 sizes = [64, 128, 256, 512, 1024]
 
@@ -16,6 +18,17 @@ def test_a_product_counts_its_multiplications_and_additions():
     assert operations(torch.matmul, torch.ones(3, 5), torch.ones(5, 7)) == 2 * 3 * 5 * 7
     assert operations(torch.matmul, torch.ones(4, 3, 5), torch.ones(4, 5, 7)) == 4 * 2 * 3 * 5 * 7
     assert operations(torch.exp, torch.ones(100)) == 0
+
+
+def test_numbers_count_what_numpy_does_with_them():
+    tally = Counter()
+    A, b = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0, 0.5])
+    layers = [np.tanh(numbers(A, tally) @ numbers(b, tally))]
+    layers.append(np.tanh(layers[0].sum() / 2 - 1.0))
+    assert plain(layers[0]).numpy() == pytest.approx(np.tanh(A @ b))
+    assert layers[1].value == pytest.approx(np.tanh(np.tanh(A @ b).mean() - 1))
+    assert [layers[0][0].depth, layers[1].depth] == [1, 2]
+    assert tally == Counter(multiplications=6, additions=4 + 1 + 1, activations=3, divisions=1)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

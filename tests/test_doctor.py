@@ -1,281 +1,127 @@
-"""`make doctor`, with each thing missing in turn."""
+"""`make doctor`, and what the operating system must provide, on machines where it is missing."""
 
-import builtins
-import shutil
+import ast
+import os
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-
-from helpers import downloads
-from helpers.pdf import doctor, glyphs
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run one of the checks as the command does; return its status and what it prints."""
-
-    def run(name):
-        monkeypatch.setattr(doctor, "CHECKS", {name: doctor.CHECKS[name]})
-        return doctor.main(), capsys.readouterr().out
-
-    return run
-
-
-def without_package(monkeypatch, name):
-    """Make ``import name`` fail as it does where the package is not installed."""
-    real = builtins.__import__
-
-    def refuse(module, *arguments, **options):
-        if module.split(".")[0] == name:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(module, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-
-
-@pytest.mark.parametrize("name", ["Python", "packages", "pandoc", "TeX", "fonts"])
-def test_here_nothing_is_missing(run, name):
-    status, shown = run(name)
-    assert status == 0
-    assert shown.startswith(f"[OK]   {name}: ")
-    assert shown.count("\n") == 1
-
-
-def test_a_python_that_does_not_fit(run, monkeypatch):
-    monkeypatch.setattr(sys, "version_info", (3, 10))
-    status, shown = run("Python")
-    assert status == 1
-    assert shown.startswith("[FAIL] Python: missing: Python 3.11 to 3.14 (this is 3.10;")
-
-
-def test_after_a_python_that_is_too_old_nothing_else_is_looked_at(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "version_info", (3, 8))
-    monkeypatch.setattr(doctor, "packages", None)
-    assert doctor.main() == 1
-    assert [line[:16] for line in capsys.readouterr().out.splitlines()] == [
-        "[FAIL] Python: m",
-        "       install t",
-    ]
-
-
-def test_a_package_of_another_version_and_one_that_is_missing(run, monkeypatch):
-    real = metadata.version
-
-    def version(name):
-        if name == "scipy":
-            raise metadata.PackageNotFoundError(name)
-        return "0.0" if name == "pandas" else real(name)
-
-    monkeypatch.setattr(doctor.metadata, "version", version)
-    status, shown = run("packages")
-    assert status == 1
-    assert f"pandas is 0.0, not {real('pandas')}; scipy is missing\n" in shown
-    assert "make setup" in shown
-
-
-def test_a_package_for_another_platform_is_not_asked_for(tmp_path):
-    lock = tmp_path / "requirements.lock"
-    lock.write_text("nothing==1.0 ; sys_platform == 'nowhere' \\\n    --hash=sha256:0\n")
-    assert doctor.packages(lock) == doctor.Check("0 as in requirements.lock")
-    lock.write_text("nothing==1.0 \\\n    --hash=sha256:0\n")
-    assert doctor.packages(lock).found == "nothing is missing"
-
-
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [("packages", "packaging"), ("pandoc", "pypandoc"), ("GPU", "torch"), ("fonts", "matplotlib")],
-)
-def test_an_environment_without_a_package(run, monkeypatch, name, package):
-    monkeypatch.delitem(sys.modules, "helpers.pdf.glyphs")
-    without_package(monkeypatch, package)
-    status, shown = run(name)
-    assert status == 1
-    assert f"{name}: the package {package} is missing\n       run `make setup`" in shown
-
-
-def test_a_wheel_without_its_pandoc(run, monkeypatch):
-    import pypandoc
-
-    def missing():
-        raise OSError("No pandoc was found")
-
-    monkeypatch.setattr(pypandoc, "get_pandoc_version", missing)
-    status, shown = run("pandoc")
-    assert status == 1
-    assert "make setup" in shown
-
-
-@pytest.mark.parametrize("name", ["packages", "fonts"])
-def test_an_environment_that_is_not_there_is_not_removed(run, monkeypatch, tmp_path, name):
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.0")
-    monkeypatch.setattr(glyphs, "BUNDLED_FONTS", [tmp_path / "DejaVuSans.ttf"])
-    assert run(name)[1].splitlines()[1] == "       run `make setup`"
-    (tmp_path / ".venv").mkdir()
-    assert run(name)[1].splitlines()[1] == "       run `rm -r .venv && make setup`"
-
-
-def test_an_address_that_is_a_placeholder_is_noted_and_no_failure(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    project = tmp_path / "pyproject.toml"
-    project.write_text(f'[project.urls]\nRepository = "https://github.com/{doctor.PLACEHOLDER}"\n')
-    status, shown = run("address")
-    assert status == 0
-    assert shown.startswith("[NOTE] address: Colab badges lead nowhere until ")
-    assert "`make colab`" in shown.splitlines()[1]
-    project.write_text('[project.urls]\nRepository = "https://github.com/us/ours"\n')
-    assert run("address") == (0, "[OK]   address: https://github.com/us/ours\n")
-
-
-def test_a_machine_without_tex(run, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    glyphs.find_tex_font.cache_clear()
-    status, shown = run("TeX")
-    assert status == 1
-    for hint in ("missing: xelatex, latexmk, TeX Live", "make tex", "apt-get install", "brew"):
-        assert hint in shown
-    assert all(line.startswith(("[", "       ")) for line in shown.splitlines())
-
-
-def test_tex_without_its_fonts(run, monkeypatch, tmp_path):
-    (tmp_path / "kpsewhich").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "kpsewhich").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    glyphs.find_tex_font.cache_clear()
-    status, shown = run("fonts")
-    assert status == 1
-    assert "texgyrepagella-regular.otf" in shown
-    assert "fonts-texgyre-math" in shown
-
-
-def test_matplotlib_without_its_fonts(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(glyphs, "BUNDLED_FONTS", [tmp_path / "DejaVuSans.ttf"])
-    status, shown = run("fonts")
-    assert status == 1
-    assert "Matplotlib lacks DejaVuSans.ttf" in shown
-
-
-def test_a_full_disk(run, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0.2e9))
-    status, shown = run("disk")
-    assert status == 1
-    assert "0.2 GB free" in shown
-    assert "make clean" in shown
-
-
-def test_little_memory(run, monkeypatch):
-    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 250_000}
-    monkeypatch.setattr(doctor.os, "sysconf", pages.get)
-    status, shown = run("memory")
-    assert status == 1
-    assert "1.0 GB" in shown
-    assert "JOBS=1" in shown
-
-
-def test_no_gpu_is_all_right_but_one_that_can_not_be_used_is_not(run, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert run("GPU")[0] == 0
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    status, shown = run("GPU")
-    assert status == 1
-    assert "renew the driver" in shown
-
-
-@pytest.fixture
-def no_data(monkeypatch, tmp_path):
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    for name in ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def test_neither_data_nor_network(run, monkeypatch, no_data, tmp_path):
-    monkeypatch.setattr(doctor, "_answers", lambda url: False)
-    status, shown = run("data")
-    assert status == 1
-    assert f"Fashion-MNIST, IMDB, word pairs, text8: not in {tmp_path}, and no network" in shown
-    assert "DATA_DIR" in shown
-
-
-def test_a_server_that_does_not_answer_is_named(run, monkeypatch, no_data):
-    monkeypatch.setattr(doctor, "_answers", lambda url: "mattmahoney" not in url)
-    status, shown = run("network")
-    assert status == 1
-    assert "no answer from mattmahoney.net\n" in shown
-    assert "https_proxy" in shown
-
-
-def test_a_network_makes_up_for_data_that_is_missing(run, monkeypatch, no_data):
-    monkeypatch.setattr(doctor, "_answers", lambda url: True)
-    assert "downloaded when first needed" in run("data")[1]
-
-
-def test_a_network_that_is_switched_off_is_not_asked(run, monkeypatch, no_data):
-    monkeypatch.setattr(doctor, "_answers", lambda url: True)
-    monkeypatch.setenv("HOMEWORK_OFFLINE", "false")
-    assert run("network")[0] == 0
-    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
-    monkeypatch.setattr(doctor, "_answers", None)
-    status, shown = run("network")
-    assert status == 1
-    assert "HOMEWORK_OFFLINE" in shown
-
-
-def test_data_at_hand_need_no_network(run, monkeypatch):
-    monkeypatch.setattr(doctor, "_missing_data", dict)
-    monkeypatch.setattr(doctor, "_answers", None)
-    assert "not needed" in run("network")[1]
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """The hosts and ports that were connected to; all of them answer but that of text8."""
-    found = []
-
-    def connect(address, timeout):
-        found.append(address)
-        if "mattmahoney" in address[0]:
-            raise OSError
-        return SimpleNamespace(close=lambda: None)
-
-    downloads._reachable.cache_clear()
-    monkeypatch.setattr(downloads.socket, "create_connection", connect)
-    monkeypatch.setattr(downloads.urllib.request, "getproxies", dict)
-    yield found
-    downloads._reachable.cache_clear()
-
-
-def test_servers_are_asked_as_downloads_ask_them_and_by_one_check(asked, no_data):
-    assert "no network to download from" in doctor.data().found
-    assert ("mattmahoney.net", 443) in asked
-    asked.clear()
-    assert doctor.network().found == "no answer from mattmahoney.net"
-    assert not asked
-
-
-@pytest.mark.parametrize("url", ["mirror.example/without-a-scheme", "http://mirror.example:port/"])
-def test_what_is_no_address_does_not_answer(asked, url):
-    assert not doctor._answers(url)
-    assert not asked
+from pdf_fixtures import ROOT
+
+from helpers import doctor
+
+SCRIPT = ROOT / "helpers" / "doctor.py"
+
+
+def run(folder, *arguments, **programs):
+    """Run it bare, without packages, on a machine that has only ``programs``, scripts by name."""
+    for name, script in programs.items():
+        path = folder / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    environment = {"PATH": str(folder), "https_proxy": "http://127.0.0.1:9"}
+    command = [sys.executable, "-I", "-S", SCRIPT, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_what_refuses_an_old_python_can_be_read_by_it():
+    """Its grammar, no annotation that is evaluated, and no import at the top that is ours."""
+    tree = ast.parse(SCRIPT.read_text(), feature_version=(3, 8))
+    assert "from __future__ import annotations" in SCRIPT.read_text()
+    names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert names <= {"__future__", "importlib", "pathlib"}
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 99)])
+def test_a_python_that_does_not_fit_is_named(monkeypatch, capsys, version):
+    monkeypatch.setattr(sys, "version_info", version)
+    assert doctor.main(["python"]) == 2
+    assert f"this is 3.{version[1]}; name another with make PYTHON=" in capsys.readouterr().err
+    assert doctor.main([]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2, "the other checks could not be read"
+
+
+def test_a_python_without_venv_names_the_package(monkeypatch):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert doctor.missing_python() == (["Python's venv module"], "python3-venv")
+
+
+def test_here_nothing_is_missing(capsys):
+    assert doctor.main(["python"]) == doctor.main(["tex"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_without_tex_and_rights_it_says_the_command_for_each_system(tmp_path):
+    done = run(tmp_path, "tex")
+    assert done.returncode == 2
+    assert "missing: xelatex, latexmk, bibtex, TeX Live" in done.stderr
+    for hint in ("apt-get install", "brew install", "conda"):
+        assert hint in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
+def test_as_root_apt_installs_after_saying_what(tmp_path):
+    log = tmp_path / "log"
+    apt = f'echo "$@" >> {log}'
+    env = 'shift; shift="$1"; shift; exec apt-get "$@"'
+    done = run(tmp_path, "tex", apt_get=apt, env=env)
+    assert "Installing with apt-get: texlive-xetex" in done.stdout
+    assert "texlive-latex-extra" in log.read_text()
+    assert done.returncode == 2  # the pretended apt-get brought nothing
+
+
+def test_a_single_missing_package_is_named(tmp_path):
+    for name in doctor.TEX_FILES:
+        if name != "fvextra.sty":
+            (tmp_path / name).touch()
+    kpsewhich = f"for name; do [ -e {tmp_path}/$name ] && echo {tmp_path}/$name; done; true"
+    done = run(tmp_path, "tex", kpsewhich=kpsewhich, xelatex="", latexmk="", bibtex="")
+    assert "missing: fvextra.sty\n" in done.stderr
 
 
 def test_with_nothing_installed_it_reports_and_does_not_break(tmp_path):
-    """As before `make setup`: a bare Python, no TeX, no network."""
-    command = [sys.executable, "-I", "-S", "-c"]
-    command += [f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-                "from helpers.pdf.doctor import main; sys.exit(main())"]  # fmt: skip
-    environment = {"PATH": str(tmp_path), "HOMEWORK_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = run(tmp_path)
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
     for name in doctor.CHECKS:
         assert f"] {name}: " in done.stdout.replace("[OK]  ", "[OK]")
     assert "[FAIL] GPU: the package torch is missing" in done.stdout
+    assert "[NOTE] data: " in done.stdout
+
+
+def test_packages_that_are_not_as_locked_are_named(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        "pytest==0.1 \\\n  --hash=x\nno-such-thing==1\nother==2; python_version < '3'\n"
+    )
+    found, fix = doctor.packages(lock)
+    assert "pytest is " in found
+    assert "no-such-thing is missing, not 1" in found
+    assert "other" not in found
+    assert "make setup" in fix
+
+
+@pytest.mark.parametrize(("offline", "told"), [(True, "does not answer"), (False, "downloaded")])
+def test_data_are_at_hand_or_to_be_had(tmp_path, monkeypatch, offline, told):
+    def urlopen(address, timeout):
+        if offline:
+            raise OSError
+        return open(os.devnull)
+
+    monkeypatch.setattr(doctor.urllib.request, "urlopen", urlopen)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    (tmp_path / "imdb").mkdir()
+    found, fix = doctor.data()
+    assert found.startswith(f"imdb in {tmp_path}")
+    assert told in found
+    assert bool(fix) == offline
+
+
+def test_an_address_that_nobody_filled_in_is_a_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOT", Path(tmp_path))
+    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/OWNER/REPO"')
+    assert "lead nowhere" in doctor.address()[0]
+    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/us/ours"')
+    assert doctor.address() == ("https://github.com/us/ours", "")

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from helpers import gru
 from helpers.gru import BidirectionalGRU, Recurrence
@@ -89,11 +88,3 @@ def test_dropout_lies_between_layers_and_only_in_training():
     assert not two(x, lengths)[1].equal(two(x, lengths)[1])
     two.eval()
     assert two(x, lengths)[1].equal(two(x, lengths)[1])
-
-
-def test_its_weights_are_those_of_pytorchs_module():
-    theirs = nn.GRU(WIDTH, 5, num_layers=2, bidirectional=True, batch_first=True).double()
-    ours = module()
-    ours.load_state_dict(theirs.state_dict())
-    x, lengths = batch([4, 4])
-    torch.testing.assert_close(ours(x, lengths)[0], theirs(x)[0])

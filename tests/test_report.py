@@ -64,9 +64,12 @@ def test_alike_is_the_largest_set_that_differs_in_nothing_else():
     assert report.alike([*short, *long], "n", "epochs") == [*short, *long]
     assert report.alike([short[0], long[0]], "n") == [short[0]]
     assert report.alike([], "n") == []
+    newer, other = run(n=5, epochs=9) | {"recipe": 2}, run(n=6, epochs=9)
+    other["stamp"]["data"] = "digits (stand-in)"
+    assert report.alike([*long, newer, other], "n") == long
 
 
-def test_the_frame_has_parameters_and_metrics():
+def test_the_frame_has_parameters_and_values():
     (row,) = report.frame([run(n=3)]).to_dict("records")
     assert row == {"profile": "full", "n": 3, "score": 0.5, "seconds": 1.0}
 

@@ -1,341 +1,191 @@
-"""Sweeps that run: interrupted, resumed, failing, late, and on a Dask cluster."""
+"""Which runs are done, and what their records hold and are called."""
 
+import errno
 import json
-import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
-from pdf_fixtures import source_notebook, write
+from pdf_fixtures import claim, executed, source_notebook, value
 
+from helpers import mime
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import read_notebook
-from helpers.sweep import cluster, local, remote
 from helpers.sweep.plan import grid
 from helpers.sweep.runs import Store, jobs, load
 
-CODE = """import os, time
-from helpers.report import record, stamp
-with open({log!r}, "a") as file: file.write(str(n))
-stamp(profile=profile, seed=0)
-if n == 7: raise ValueError("seven")
-if n == 8: os._exit(1)
-if n == 9: time.sleep(600)
-time.sleep({pause})
-record("tiny/square", n * n)
-record("tiny/threads", int(os.environ["OMP_NUM_THREADS"]))
-record("tiny/device", os.environ.get("CUDA_VISIBLE_DEVICES", "any"))
-"""
+PATH = Path("notebooks/tiny.ipynb")
+PARAMETERS = 'profile = "quick"  # [quick | full]\nn = 1  # [0..9]'
+NOTEBOOK = source_notebook()
 
 
-class Sweep:
-    def __init__(self, folder, pause=0.0):
-        self.log = folder / "begun.txt"  # the n of each execution
-        code = CODE.format(pause=pause, log=str(self.log))
-        self.path = write(source_notebook(code), folder / "tiny.ipynb")
-        self.store = Store("tiny", records=folder / "records", work=folder / "work")
-
-    def jobs(self, *axes):
-        return jobs(grid(list(axes)), read_notebook(self.path), "quick", self.path)
-
-    def run(self, *axes, **settings):
-        settings = local.Settings(notebook=self.path, **settings)
-        waiting = [job for job in self.jobs(*axes) if self.store.why(job)]
-        return list(local.run_all(waiting, self.store, settings))
+def test_jobs_are_checked_before_anything_starts_and_counted_once():
+    assert len(jobs(grid(["n=1,2"]), NOTEBOOK, "quick", PATH)) == 2
+    assert len(jobs([{"n": "2"}, {"n": " +2"}], NOTEBOOK, "quick", PATH)) == 1
+    with pytest.raises(UserError, match="did you mean"):
+        jobs(grid(["nn=1"]), NOTEBOOK, "quick", PATH)
+    with pytest.raises(UserError, match="not of type int"):
+        jobs(grid(["n=1:x"]), NOTEBOOK, "quick", PATH)
+    with pytest.raises(UserError, match="outside"):
+        jobs(grid(["n=1,99"]), NOTEBOOK, "quick", PATH)
+    (typed,), (default,) = (jobs([run], NOTEBOOK, "quick", PATH) for run in ({"n": "1"}, {}))
+    assert typed.name == default.name  # 1 is the default: the same run
 
 
 @pytest.fixture
-def sweep(tmp_path):
-    return Sweep(tmp_path)
+def store(tmp_path):
+    return Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
 
 
-def until(condition, process, seconds=300):
-    """Wait until ``condition()`` holds, as long as ``process`` is there to bring it about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"it ended with {process.returncode}"
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
+def test_a_run_is_done_when_its_record_has_the_same_parameters_and_recipe(store):
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
+    assert store.why(job) == "no record"
+    store.save(job, executed(claim("t/c"), value("t/v")), 1.5)
+    for seen in (store, Store("tiny", records=store.records, work=store.work)):
+        assert seen.why(job) == ""
+    other = source_notebook("another = 'code'", parameters=PARAMETERS + "\nrecipe = 2  # raise it")
+    (again,) = jobs([{"n": "2"}], other, "quick", PATH)
+    assert store.why(again) == "its record is of recipe 1, now 2"
+    store.save(again, executed(value("t/v")), 1.5)
+    assert store.why(again) == ""
+    (record,) = load(store.records)  # the older one is replaced
+    assert (record["recipe"], record["parameters"]) == (2, {"profile": "quick", "n": 2})
+    path = store.record(job)
+    path.write_text(path.read_text()[:-20])
+    store.look()
+    assert store.why(job) == "no record"
 
 
-def squares(store):
-    return sorted(record["values"]["tiny/square"] for record in load(store.records))
+def test_a_recipe_is_no_parameter():
+    other = source_notebook("1", parameters=PARAMETERS + "\nrecipe = 2")
+    with pytest.raises(UserError, match="no parameter 'recipe'"):
+        jobs(grid(["recipe=3"]), other, "quick", PATH)
+    with pytest.raises(UserError, match="recipe = 'two' is not a whole number"):
+        jobs([{}], source_notebook("1", parameters=PARAMETERS + "\nrecipe = 'two'"), "quick", PATH)
 
 
-def test_runs_are_done_once_with_one_thread_each(sweep):
-    outcomes = sweep.run("n=1:3", jobs=2)
-    assert [outcome.problem for outcome in outcomes] == ["", "", ""]
-    assert squares(sweep.store) == [1, 4, 9]
-    threads = {record["values"]["tiny/threads"] for record in load(sweep.store.records)}
-    assert threads == {1}
-    assert sweep.run("n=1:3", jobs=2) == []
-
-
-def test_what_fails_dies_or_hangs_is_told_apart_and_the_rest_goes_on(sweep):
-    outcomes = [*sweep.run("n=6:8", jobs=2), *sweep.run("n=9", timeout=10)]
-    problems = {outcome.job.values["n"]: outcome.problem for outcome in outcomes}
-    assert problems[6] == ""
-    assert "ValueError: seven" in problems[7]
-    assert "kernel died" in problems[8]
-    assert "longer than 10 s" in problems[9]
-    assert squares(sweep.store) == [36]
-    (seven,) = sweep.jobs("n=7")
-    assert sweep.store.failed(seven).exists()
-    assert sweep.store.why(seven) == "failed before"
-    assert [sweep.store.has_failed(job) for job in sweep.jobs("n=6:9")] == [False, True, True, True]
-    assert "longer than 10 s" in sweep.store.note(sweep.jobs("n=9")[0]).read_text()
-    assert not [p for p in psutil.process_iter(["cmdline"]) if is_kernel_of(p, sweep.store)]
-
-
-def test_a_failure_can_stop_the_sweep_or_be_tried_again(sweep):
-    assert len(sweep.run("n=7,1,2", fail_fast=True)) == 1
-    assert sweep.log.read_text() == "7"
-    (outcome,) = sweep.run("n=7", retries=1)
-    assert "seven" in outcome.problem
-    assert sweep.log.read_text() == "777"
-
-
-LAST = """import time
-from pathlib import Path
-if n == 9:
-    while not list(Path({work!r}).glob("*.failed.txt")): time.sleep(0.1)
-    time.sleep(1)
-with open({log!r}, "a") as file: file.write(str(n))
-raise ValueError(n)
-"""
-
-
-def test_once_a_failure_has_stopped_the_sweep_nothing_is_tried_again(sweep):
-    """The 9 fails a second after the 7 is given up: it has been tried once."""
-    code = LAST.format(work=str(sweep.store.work), log=str(sweep.log))
-    write(source_notebook(code), sweep.path)
-    outcomes = sweep.run("n=7,9", jobs=2, retries=1, fail_fast=True)
-    assert [outcome.job.values["n"] for outcome in outcomes] == [7, 9]
-    assert sorted(sweep.log.read_text()) == ["7", "7", "9"]
-
-
-def test_devices_are_shared_out(sweep):
-    sweep.run("n=1:4", jobs=2, gpus=("3", "5"))
-    seen = [record["values"]["tiny/device"] for record in load(sweep.store.records)]
-    assert sorted(set(seen)) == ["3", "5"]
-
-
-def test_a_failure_is_forgotten_when_the_run_succeeds_and_not_before(sweep):
-    one, two = sweep.jobs("n=1,9")
+def test_a_failure_is_known_whatever_it_left(store):
+    one, two, three = jobs(grid(["n=1,2,3"]), NOTEBOOK, "quick", PATH)
+    store.fail(one, "its process died \udcff")
+    store.failed(two).write_text("{}")
+    assert [store.has_failed(job) for job in (one, two, three)] == [True, True, False]
+    assert [store.why(job) for job in (one, three)] == ["failed before", "no record"]
     for job in (one, two):
-        sweep.store.fail(job, "its process died")
-    settings = local.Settings(notebook=sweep.path, jobs=2)
-    outcomes = local.run_all([one, two], sweep.store, settings)
-    assert next(outcomes).job == one
-    outcomes.close()  # as when the sweep is stopped, in the middle of the second
-    assert [sweep.store.has_failed(job) for job in (one, two)] == [False, True]
+        store.forget_failure(job)
+        assert not store.has_failed(job)
 
 
-def test_a_notebook_without_profiles_is_swept(tmp_path):
-    sweep = Sweep(tmp_path)
-    code = "from helpers.report import record\nrecord('tiny/square', n * n)"
-    write(source_notebook(code, parameters="n = 1  # [0..9]"), sweep.path)
-    assert [outcome.problem for outcome in sweep.run("n=3", timeout=120)] == [""]
-    assert squares(sweep.store) == [9]
-
-
-def test_a_record_larger_than_a_pipe_arrives(tmp_path):
-    sweep = Sweep(tmp_path)
-    code = "from helpers.report import record\nrecord('tiny/text', 'x' * 1_000_000)"
-    write(source_notebook(code), sweep.path)
-    (outcome,) = sweep.run("n=1", timeout=1e8)  # longer than the system waits at a time
-    assert outcome.problem == ""
-    assert len(outcome.record["values"]["tiny/text"]) == 1_000_000
-
-
-def test_a_result_that_was_cut_short_is_a_dead_process(sweep):
-    """As when a run is killed while it sends."""
-    (job,) = sweep.jobs("n=1")
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    os.write(sender.fileno(), (1000).to_bytes(4, "big") + b"begun")
-    sender.close()
-    process = multiprocessing.get_context("forkserver").Process(target=int)
-    process.start()
-    one = local._Running(job, 0, 0, process, receiver, time.monotonic())
-    assert local._outcome(one, None, sweep.store).problem == "its process died"
-
-
-def is_kernel_of(process, store):
-    try:
-        return str(store.work) in " ".join(process.cmdline()) or str(store.work) in process.cwd()
-    except psutil.Error:
-        return False
-
-
-DRIVER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_sweep_runs import Sweep
-if __name__ == "__main__":
-    sweep = Sweep.__new__(Sweep)
-    Sweep.__init__(sweep, Path({folder!r}), pause=0.3)
-    with sweep.store.lock():
-        for outcome in sweep.run("n=0:5", jobs=2):
-            assert not outcome.problem, outcome.problem
+NAMED = """profile = "quick"  # [quick | full]
+layers = 4  # (full: 8)
+rates = [0.1]
+text = "a"
+other = None
 """
 
 
-def test_a_sweep_killed_at_any_moment_loses_nothing_and_leaves_nothing_running(tmp_path):
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
-    store = Store("tiny", records=tmp_path / "records", work=tmp_path / "work")
-    for moment in ((tmp_path / "begun.txt").exists, lambda: list(store.records.glob("*.json"))):
-        process = subprocess.Popen([sys.executable, script], start_new_session=True)
-        until(moment, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    before = {path.name: path.stat().st_mtime_ns for path in store.records.glob("*.json")}
-    load(store.records)  # no record is half written
-    subprocess.run([sys.executable, script], check=True)
-    assert squares(store) == [n * n for n in range(6)]
-    after = {path.name: path.stat().st_mtime_ns for path in store.records.glob("*.json")}
-    assert before.items() <= after.items()  # what was done was not done again
-    assert not list(store.work.glob("*.part")) + list(store.records.glob(".*.part"))
+@pytest.mark.parametrize(
+    ("given", "profile", "name"),
+    [
+        ({}, "full", "defaults"),
+        ({}, "quick", "profile=quick"),
+        ({"layers": "8"}, "full", "defaults"),
+        ({"layers": "8"}, "quick", "profile=quick,layers=8"),
+        ({"text": "b", "layers": "4"}, "full", "layers=4,text=b"),
+        ({"rates": "[0.1, 1e-5]"}, "full", "rates=[0.1,1e-05]"),
+        ({"text": "../ä,b%"}, "full", "text=..%2F%C3%A4%2Cb%25"),
+        ({"other": "true"}, "full", "other=true"),
+        ({"other": "True"}, "full", "other=True"),
+    ],
+)
+def test_a_name_says_what_differs_from_the_profile(given, profile, name):
+    notebook = source_notebook(parameters=NAMED)
+    assert jobs([given], notebook, profile, PATH)[0].name == name
 
 
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+def test_two_sets_of_parameters_never_share_a_file(store):
+    notebook = source_notebook(parameters=NAMED)
+    runs = [{"text": "x" * 200 + end} for end in "ab"] + [{"text": "Ä"}, {"text": "ä"}]
+    names = {job.name.lower() for job in jobs(runs, notebook, "full", PATH)}
+    assert len(names) == 4
+    assert max(map(len, names)) < 140
+    (job,) = jobs([{}], notebook, "full", PATH)
+    store.save(job, executed(), 1.0)
+    now = source_notebook(parameters=NAMED.replace("full: 8", "full: 6"))
+    (other,) = jobs([{}], now, "full", PATH)  # of the same name since the profile has changed
+    assert (other.name, store.why(other)) == (job.name, "no record")
+    store.save(other, executed(), 1.0)
+    assert [record["parameters"]["layers"] for record in load(store.records)] == [8, 6]
+    assert store.why(job) == store.why(other) == ""
 
 
-@pytest.fixture
-def scheduler(tmp_path):
-    """The address of a scheduler without workers, and its process."""
-    file = tmp_path / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
-    command += ["--no-dashboard", "--scheduler-file", str(file)]
-    process = subprocess.Popen(command, **QUIET)
-    until(lambda: file.exists() and file.read_text().endswith("}"), process)
-    yield json.loads(file.read_text())["address"], process
-    local.kill(process.pid)
-    process.wait()
+def test_a_record_is_there_whole_or_not_at_all(store, monkeypatch):
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
+    store.save(job, executed(value("t/v")), 1.5)
+    before = store.record(job).read_bytes()
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)  # when all is written and has no name yet
+    with pytest.raises(KeyboardInterrupt):
+        store.save(job, executed(value("t/other")), 2.5)
+    assert [path.name for path in store.records.iterdir()] == [store.record(job).name]
+    assert store.record(job).read_bytes() == before
 
 
-@pytest.fixture
-def dask(tmp_path, scheduler):
-    """A scheduler and two workers, each a process of its own."""
-    address, first = scheduler
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
-    command += ["--no-dashboard", "--no-nanny", "--local-directory"]
-    workers = []
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        workers.append(subprocess.Popen([*command, folder], **QUIET, cwd=folder))
-    yield address, [first, *workers]
-    for worker in workers:
-        local.kill(worker.pid)
-        worker.wait()
+def test_another_profile_is_not_given_as_a_parameter():
+    with pytest.raises(UserError, match="say --profile full"):
+        jobs(grid(["profile=quick,full"]), NOTEBOOK, "quick", PATH)
+    assert len(jobs(grid(["profile=full"]), NOTEBOOK, "full", PATH)) == 1
 
 
-def test_a_dask_cluster_runs_it_and_survives_the_loss_of_a_worker(tmp_path, dask):
-    address, (_, one, _) = dask
-    sweep = Sweep(tmp_path, pause=1.0)
-    settings = local.Settings(notebook=sweep.path, jobs=2)
-    outcomes = []
-    for outcome in cluster.run_all(sweep.jobs("n=1:5"), sweep.store, settings, address):
-        outcomes.append(outcome)
-        if len(outcomes) == 1:
-            local.kill(one.pid)
-    assert [outcome.problem for outcome in outcomes] == [""] * 5
-    assert squares(sweep.store) == [1, 4, 9, 16, 25]
+def test_a_record_holds_what_the_notebook_recorded(store):
+    (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
+    stamp = nbformat.v4.new_output("display_data", {mime.STAMP: {"data": "reviews", "seed": 0}})
+    store.save(job, executed(stamp, claim("t/c"), value("t/v")), 1.5)
+    (record,) = load(store.records)
+    assert record["stamp"] == {"data": "reviews", "seed": 0}
+    assert record["parameters"] == {"profile": "quick", "n": 2}
+    assert record["values"] == {"t/v": 1}
+    assert record["claims"] == {"t/c": True}
+    assert record["seconds"] == 1.5
 
 
-def test_a_run_that_fails_on_a_cluster_is_tried_again(tmp_path, dask):
-    sweep = Sweep(tmp_path)
-    settings = local.Settings(notebook=sweep.path, retries=1)
-    run = cluster.run_all(sweep.jobs("n=7,2"), sweep.store, settings, dask[0])
-    problems = {outcome.job.values["n"]: outcome.problem for outcome in run}
-    assert problems[2] == ""
-    assert "ValueError: seven" in problems[7]
-    assert problems[7].count("What it did until then") == 1
-    assert sorted(sweep.log.read_text()) == ["2", "7", "7"]
-    (seven,) = sweep.jobs("n=7")
-    assert sweep.store.failed(seven).exists()
-    assert "seven" in sweep.store.note(seven).read_text()
+def test_two_sweeps_do_not_share_a_folder(store):
+    other = rf"another sweep \(process {os.getpid()}\) is at work in .*: wait for it"
+    with store.lock():
+        for _ in range(2):  # one that is refused leaves the first its lock, and its number there
+            with pytest.raises(UserError, match=other), store.lock():
+                pass
+    with store.lock():
+        pass
 
 
-def test_what_a_run_on_a_worker_did_until_its_time_was_up_comes_back(sweep):
-    (job,) = sweep.jobs("n=9")
-    bundle, name = cluster.pack(sweep.path), f"notebooks/{sweep.path.name}"
-    content, problem, seconds, facts = remote.run(bundle, name, "quick", job.values, 25.0, 1, "")
-    assert problem == "took longer than 25 s"
-    assert b'"n = 9' in content
-    assert (facts, seconds < 100) == ({}, True)
+def test_a_folder_that_can_not_be_locked_is_no_other_sweep(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(UserError, match=r"\.lock can't be locked: No locks av"), store.lock():
+        pass
 
 
-WORKER = """
-from pathlib import Path
-from helpers.sweep import cluster, remote
-bundle = cluster.pack(Path({path!r}))
-remote.run(bundle, "notebooks/tiny.ipynb", "quick", {{"n": 9}}, None, 1, "")
-"""
+def test_a_file_that_is_no_record_is_named(store):
+    store.records.mkdir()
+    (store.records / "x.json").write_text(json.dumps({"parameters": {}}))
+    with pytest.raises(UserError, match=r"x\.json is not a record"):
+        load(store.records)
 
 
-def test_a_run_ends_with_the_worker_that_was_given_it(sweep):
-    worker = subprocess.Popen([sys.executable, "-c", WORKER.format(path=str(sweep.path))])
-    until(sweep.log.exists, worker)
-    family = psutil.Process(worker.pid).children(recursive=True)
-    worker.kill()
-    worker.wait()
-    assert len(family) >= 2  # the run and its kernel
-    assert psutil.wait_procs(family, timeout=60)[1] == []
-
-
-class Done:
-    """A future as the cluster gives it back."""
-
-    status = "finished"
-
-    def __init__(self, facts):
-        content = nbformat.writes(source_notebook("1")).encode()
-        self.result = lambda: (content, "", 1.5, facts)
-
-
-def test_a_record_tells_of_the_machine_of_the_worker(sweep):
-    (job,) = sweep.jobs("n=1")
-    future = Done({"machine": "abacus, 3 cores"})
-    record = cluster._outcome(future, job, sweep.store).record
-    assert record["hardware"] == "abacus, 3 cores"
-
-
-def test_a_worker_keeps_its_data_where_they_last(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("DATA_DIR", raising=False)
-    assert remote.find_data(str(tmp_path)) == str(tmp_path)  # a file system in common
-    assert remote.find_data("/not/here") == str(tmp_path / "cache" / "homework" / "data")
-    monkeypatch.setenv("DATA_DIR", "own")
-    monkeypatch.chdir(tmp_path)
-    assert remote.find_data("/not/here") == str(tmp_path / "own")
-
-
-def test_a_cluster_that_is_not_there_is_said_in_a_line(sweep, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    settings = local.Settings(notebook=sweep.path)
-    for address in (None, "tcp://127.0.0.1:9"):
-        with pytest.raises(UserError, match="scheduler"):
-            list(cluster.run_all(sweep.jobs("n=1"), sweep.store, settings, address))
-
-
-def test_a_missing_dask_is_said_in_a_line_that_names_the_extra(sweep, monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    settings = local.Settings(notebook=sweep.path)
-    with pytest.raises(UserError, match=r"needs the package distributed: `pip .*\[cluster\]'`"):
-        list(cluster.run_all([], sweep.store, settings, "tcp://127.0.0.1:9"))
-
-
-def test_a_scheduler_without_workers_is_said_in_a_line(sweep, scheduler, monkeypatch):
-    monkeypatch.setattr(cluster, "JOIN_SECONDS", 1)
-    settings = local.Settings(notebook=sweep.path)
-    with pytest.raises(UserError, match=r"has no worker: `dask worker tcp://\S+` starts one$"):
-        list(cluster.run_all(sweep.jobs("n=1"), sweep.store, settings, scheduler[0]))
+@pytest.mark.parametrize(
+    "content",
+    ["", "null", "[]", "{}", '{"recipe": "1", "parameters": {}, "values": {}}',
+     '{"recipe": 1, "parameters": [], "values": {}}', "[" * 100_000, "\udcff"],
+)  # fmt: skip
+def test_what_is_no_record_is_run_again_and_not_read(store, content):
+    (job,) = jobs([{}], NOTEBOOK, "quick", Path("x.ipynb"))
+    store.records.mkdir(parents=True, exist_ok=True)
+    store.record(job).write_text(content, errors="surrogateescape")
+    assert store.why(job) == "no record"
+    with pytest.raises(UserError, match="is not a record of a run"):
+        load(store.records)

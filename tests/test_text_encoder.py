@@ -1,124 +1,66 @@
-"""The packaged encoder: its weights are the published ones, its forward pass is BERT's."""
+"""Text encoders: the packaged weights are the published ones; features are each review's own."""
 
+import itertools
+import shutil
+from collections import namedtuple
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import text_encoder as encoder
+from helpers import text_encoder
 from helpers.text_encoder import (
-    attend_by_review,
+    first_layers,
+    frozen_features,
+    layer_means,
+    linear_probe,
     load_encoder,
-    minilm_attention_inputs,
     minilm_folder,
-    token_rows,
+    plan_batches,
     token_vectors,
+    tokenize,
+    truncate,
 )
 
-TEXTS = ["A film about attention, and about time.", "Nobody saw the ending coming! " * 30]
+TEXTS = ["A fine film.", "", "Dull. " * 40, "Кино 🎬 电影!", "I would see it again, twice."]
 
 
 @pytest.fixture(scope="module")
-def packaged():
+def encoder():
     return load_encoder()
 
 
-def test_rows_are_full_and_framed(packaged):
-    ids = token_rows(TEXTS, rows=3, length=32)
-    tokenizer = packaged.tokenizer
-    assert ids.shape == (3, 32)
-    assert (ids[:, 0] == tokenizer.cls_token_id).all()
-    assert (ids[:, -1] == tokenizer.sep_token_id).all()
-    expected = tokenizer(" ".join(TEXTS), add_special_tokens=False)["input_ids"][:90]
-    assert ids[:, 1:-1].flatten().tolist() == expected
+@pytest.fixture(scope="module")
+def tokens(encoder):
+    return tokenize(TEXTS, encoder.tokenizer, length=24, tail=6)
 
 
-def test_too_little_text_says_so():
-    with pytest.raises(ValueError, match="50 rows of 32 take 1,500 tokens, the texts have"):
-        token_rows(TEXTS, rows=50, length=32)
+# Loading
 
 
-def test_attention_inputs_are_those_of_transformers(packaged):
-    ids = token_rows(TEXTS, rows=2, length=40)
-    seen, hooks = [], []
-    for layer in packaged.model.encoder.layer:
-        attention = layer.attention.self
-        for part in (attention.query, attention.key, attention.value):
-            see = lambda module, given, output: seen.append(output)
-            hooks.append(part.register_forward_hook(see))
-    with torch.no_grad():
-        packaged.model(ids)
-    for hook in hooks:
-        hook.remove()
-    ours = [x for layer in minilm_attention_inputs(ids) for x in layer]
-    assert len(ours) == len(seen) == 3 * 6
-    for x, reference in zip(ours, seen, strict=True):
-        assert x.shape == (2, 12, 40, 32)
-        torch.testing.assert_close(x.transpose(1, 2).flatten(2), reference, rtol=1e-4, atol=1e-4)
-
-
-def with_masks(model, ids, inside):
-    """The last layer as transformers computes it by itself, from rows with a mask."""
-    model.set_attn_implementation("eager")
-    try:
-        return model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
-    finally:
-        attend_by_review(model)
-
-
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
-def test_reviews_in_one_row_get_what_masked_rows_get(small_bert, lengths, spare):
-    lengths = torch.tensor(lengths)
-    ids = torch.randint(1, 40, (len(lengths), int(lengths.max()) + spare))
-    inside = torch.arange(ids.shape[1]) < lengths[:, None]
-    weight = small_bert.encoder.layer[0].attention.self.key.weight
-    found, expected = token_vectors(small_bert, ids, lengths), with_masks(small_bert, ids, inside)
-    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-5)
-    assert (found[~inside] == 0).all()
-    slopes = [torch.autograd.grad(x[inside].sin().sum(), weight)[0] for x in (found, expected)]
-    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-4)
-    direct = small_bert(input_ids=ids, attention_mask=inside.long()).last_hidden_state
-    torch.testing.assert_close(direct[inside], expected[inside], rtol=1e-4, atol=1e-5)
-
-
-def test_a_model_that_would_mix_reviews_is_refused(small_bert):
-    small_bert.set_attn_implementation("sdpa")
-    try:
-        with pytest.raises(ValueError, match="attends across reviews: give it to attend_by_review"):
-            token_vectors(small_bert, torch.tensor([[2, 3]]), torch.tensor([2]))
-    finally:
-        attend_by_review(small_bert)
-
-
-def test_quick_takes_the_packaged_encoder(packaged):
-    assert type(packaged.model).__name__ == "BertModel"
-    assert not packaged.model.training
-    assert "MiniLM" in packaged.source
-
-
-def test_full_without_a_hub_says_what_it_uses_instead(monkeypatch):
-    def load(name, source, ask=False):
-        if name == encoder.BERT:
-            raise OSError("no connection\nand a long explanation")
-        return source
-
-    monkeypatch.setattr(encoder, "_load", load)
-    with pytest.warns(UserWarning, match="no bert-base-uncased: no connection Using all-MiniLM"):
-        source = load_encoder(profile="full")
-    assert "in place of bert-base-uncased" in source
+def test_quick_takes_the_packaged_encoder(encoder):
+    assert type(encoder.model).__name__ == "BertModel"
+    assert not encoder.model.training
+    assert (encoder.source, encoder.name) == ("all-MiniLM-L6-v2 (packaged)", "all-MiniLM-L6-v2")
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_hub_that_does_not_answer_is_not_asked_again(monkeypatch, answers):
-    def ask(hub, name, *, timeout):
-        assert (name, timeout) == (encoder.BERT, encoder.HUB_SECONDS)
-        if not answers:
-            raise OSError("nobody there")
+def test_full_asks_the_hub_or_says_what_it_uses_instead(monkeypatch, answers):
+    def load(name, source, ask=False):
+        if name == "bert-base-cased" and not ask:
+            raise OSError("no connection\nand a long explanation")
+        return source
 
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", ask)
-    monkeypatch.setattr(encoder, "_load", lambda name, source, ask: ask)
-    assert load_encoder(profile="full") is answers
+    monkeypatch.setattr(text_encoder, "hub_answers", lambda name, kind: answers)
+    monkeypatch.setattr(text_encoder, "_load", load)
+    if answers:
+        assert load_encoder(profile="full", name="bert-base-cased") == "bert-base-cased"
+    else:
+        with pytest.warns(UserWarning, match="no bert-base-cased: no connection Using all-MiniLM"):
+            source = load_encoder(profile="full", name="bert-base-cased")
+        assert "in place of bert-base-cased" in source
 
 
 def test_half_of_the_weights_are_refused_in_one_line(monkeypatch, tmp_path):
@@ -126,24 +68,157 @@ def test_half_of_the_weights_are_refused_in_one_line(monkeypatch, tmp_path):
         content = (minilm_folder() / name).read_bytes()
         whole = name != "model.safetensors"
         (tmp_path / name).write_bytes(content if whole else content[: len(content) // 2])
-    monkeypatch.setattr(encoder, "BERT", str(tmp_path))
+    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
     with pytest.raises(ValueError, match="on this disk are damaged") as caught:
-        load_encoder(profile="full")
-    assert len(str(caught.value).splitlines()) == 1
+        load_encoder(profile="full", name=str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_profile_is_named():
-    with pytest.raises(ValueError, match="'fast' is not one of quick, full"):
-        load_encoder(profile="fast")
-
-
-def test_other_weights_are_refused(monkeypatch):
-    monkeypatch.setattr(encoder, "MINILM_SHA256", "0" * 64)
+def test_other_weights_and_a_missing_package_are_told(monkeypatch):
+    monkeypatch.setattr(text_encoder, "MINILM_SHA256", "0" * 64)
     with pytest.raises(ValueError, match="not the published 000000000000…: reinstall gt-all"):
         minilm_folder.__wrapped__()
-
-
-def test_a_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(encoder, "MINILM_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(text_encoder, "MINILM_PACKAGE", "no_such_package_here")
     with pytest.raises(FileNotFoundError, match="pip install no-such-package-here"):
         minilm_folder.__wrapped__()
+
+
+# Tokens and batches
+
+
+@given(st.integers(2, 60), st.integers(3, 30), st.data())
+def test_truncation_keeps_both_ends(count, length, data):
+    tail = data.draw(st.integers(0, length - 2))
+    kept = truncate(range(count), length=length, tail=tail)
+    assert len(kept) == min(count, length)
+    assert (kept[0], kept[-1]) == (0, count - 1)
+    if count > length:
+        head = length - tail - 1
+        assert kept == [*range(head), *range(count - tail - 1, count)]
+    with pytest.raises(ValueError, match=r"lies in 0\.\."):
+        truncate(range(count), length=length, tail=length - 1)
+
+
+def test_tokens_are_the_tokenizers(encoder, tokens):
+    assert tokens.lengths.tolist()[1:3] == [2, 24]  # empty: [CLS] [SEP]; long: cut
+    ids, lengths = tokens.batch(torch.tensor([0, 1]))
+    assert ids[0, : lengths[0]].tolist() == encoder.tokenizer(TEXTS[0])["input_ids"]
+    assert ids[1].tolist()[:3] == [101, 102, 0]
+
+
+@given(
+    st.lists(st.integers(1, 300), max_size=80), st.integers(1, 600), st.booleans(), st.integers(0)
+)
+def test_batches_hold_all_once_within_the_budget(lengths, budget, shuffled, seed):
+    lengths = torch.tensor(lengths, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(seed % 2**32) if shuffled else None
+    batches = plan_batches(lengths, tokens=budget, generator=generator)
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= budget
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_similar_lengths_share_a_batch_and_batches_are_shuffled(seed):
+    lengths = torch.randint(10, 257, (2000,), generator=torch.Generator().manual_seed(0))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    batches = plan_batches(lengths, tokens=4096, generator=generator)
+    longest = [int(lengths[batch].max()) for batch in batches]
+    padded = sum(len(batch) * most for batch, most in zip(batches, longest, strict=True))
+    assert padded < 1.2 * int(lengths.sum())
+    falling = sum(a >= b for a, b in itertools.pairwise(longest)) / (len(longest) - 1)
+    assert falling == 1 if seed is None else 0.3 < falling < 0.7
+
+
+# Features
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
+@settings(max_examples=10)
+def test_vectors_do_not_depend_on_padding_or_company(small_bert, lengths, spare):
+    ids = torch.randint(1, 40, (len(lengths), max(lengths) + spare))
+    with torch.no_grad():
+        found = token_vectors(small_bert, ids, torch.tensor(lengths))
+        for row, count in enumerate(lengths):
+            alone = small_bert(input_ids=ids[row : row + 1, :count]).last_hidden_state[0]
+            torch.testing.assert_close(found[row, :count], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_features_are_those_of_each_review_alone(encoder, tokens, tmp_path):
+    found = frozen_features(encoder.model, tokens, folder=tmp_path)
+    for row in range(len(TEXTS)):
+        ids, lengths = tokens.batch(torch.tensor([row]))
+        with torch.no_grad():
+            alone = encoder.model(input_ids=ids).last_hidden_state
+        values, length = found.batch(torch.tensor([row]))
+        torch.testing.assert_close(values, alone, rtol=2e-3, atol=2e-3)
+        assert length.equal(lengths)
+    padded, lengths = found.batch(torch.tensor([1, 2]))
+    assert padded.shape == (2, 24, 384)
+    assert (padded[0, 2:] == 0).all()
+    rough = frozen_features(encoder.model, tokens, folder=tmp_path, bf16=True)
+    assert 0 < np.abs(found.array - rough.array).max() < 0.2
+
+
+def test_layers_are_cut_and_averaged_as_they_should_be(encoder, tokens):
+    rows = torch.tensor([2, 0])
+    means = layer_means(encoder.model, tokens, rows, budget=60)
+    for place, row in enumerate(rows):
+        ids, lengths = tokens.batch(row[None])
+        with torch.no_grad():
+            states = encoder.model(ids, output_hidden_states=True).hidden_states
+            cut = token_vectors(first_layers(encoder.model, 2), ids, lengths)
+        torch.testing.assert_close(cut, states[2], atol=1e-5, rtol=1e-5)
+        alone = torch.stack(states).mean(dim=2)[:, 0]  # (layers + 1, width)
+        torch.testing.assert_close(means[:, place], alone, atol=1e-5, rtol=1e-5)
+    for count in (0, len(states)):
+        with pytest.raises(ValueError, match=rf"layer {count}: the encoder has 1\.\."):
+            first_layers(encoder.model, count)
+
+
+def test_a_probe_finds_what_lies_on_a_line_and_nothing_else():
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    assert linear_probe(x, (x[:, 2] > 0).long()).mean() > 0.85
+    assert linear_probe(x, (x[:, 2] * x[:, 3] > 0).long()).mean() < 0.65
+
+
+def test_a_file_serves_again_only_for_the_same_numbers(encoder, tokens, tmp_path, monkeypatch):
+    model, keep = encoder.model, {"folder": tmp_path}
+    first = frozen_features(model, tokens, **keep)
+    with monkeypatch.context() as patch:
+        patch.setattr(text_encoder, "token_vectors", None)  # nothing is computed
+        assert np.array_equal(frozen_features(model, tokens, **keep).array, first.array)
+    other = tokenize([TEXTS[0]], encoder.tokenizer, length=24)
+    frozen_features(model, other, **keep)
+    frozen_features(model, tokens, bf16=True, **keep)
+    bias = model.encoder.layer[0].output.dense.bias
+    with torch.no_grad():
+        bias[0] += 1
+        changed = frozen_features(model, tokens, **keep)
+        bias[0] -= 1
+    assert not np.array_equal(changed.array, first.array)
+    assert len(list(tmp_path.iterdir())) == 4  # and nothing half done
+
+
+def test_an_interrupted_computation_leaves_no_features(encoder, tokens, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(text_encoder, "token_vectors", stop)
+        with pytest.raises(KeyboardInterrupt):
+            frozen_features(encoder.model, tokens, folder=tmp_path)
+    assert list(tmp_path.glob("*.npy")) == []
+    assert (frozen_features(encoder.model, tokens, folder=tmp_path).array != 0).any(1).all()
+
+
+def test_what_cannot_go_well_is_refused_before_the_work(encoder, tokens, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    needed = 2 * 384 * int(tokens.lengths.sum()) + text_encoder.SPARE_BYTES
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 9, needed - 1))
+    with pytest.raises(OSError, match=r"1\.1 GB free, the features take"):
+        frozen_features(encoder.model, tokens, folder=tmp_path)
+    encoder.model.train()
+    with pytest.raises(ValueError, match="its dropout would be kept"):
+        frozen_features(encoder.model, tokens, folder=tmp_path)
+    encoder.model.eval()

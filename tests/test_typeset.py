@@ -1,51 +1,123 @@
-"""TeX as the press runs it: it reads and writes nothing elsewhere, and its errors are told."""
+"""Values and claims in answers, and TeX as the press runs it."""
 
 import pytest
+from pdf_fixtures import claim, executed, value
 from pypdf import PdfReader
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.typeset import first_error, run_latex
+from helpers.pdf.notebook import as_run
+from helpers.pdf.typeset import _publish, _run_latex, check_answers, gather, tex_errors
 
-DOCUMENT = r"\documentclass{article}\begin{document}x %s\end{document}"
 DAY = 86_400
 
 
-def set_latex(work, body, epoch=DAY):
-    work.mkdir(exist_ok=True)
-    (work / "a.tex").write_text(DOCUMENT % body)
-    run_latex(work, "a", epoch)
+def run(name, *outputs):
+    return as_run(executed(*outputs), name)
+
+
+def test_values_and_claims_are_gathered_and_a_name_belongs_to_one_notebook():
+    values, claims = gather([run("a", claim("a/b"), value("a/n", "12,345")), run("b")])
+    assert values == {"a/n": "12,345"}
+    assert claims["a/b"].notebook == "a"
+    with pytest.raises(UserError, match="b uses the name 'a/n' that a uses"):
+        gather([run("a", value("a/n")), run("b", value("a/n"))])
+    with pytest.raises(UserError, match="a: the claim 'a/b' does not hold"):
+        gather([run("a", claim("a/b", False))])
+
+
+@pytest.mark.parametrize(
+    ("macro", "told"),
+    [
+        (r"\val{a/x}", r"records 'a/x'; did you mean 'a/v'\?$"),
+        (r"\verified{a/x}", r"proves 'a/x'; did you mean 'a/c'\?$"),
+        (r"\val{other/slug}", r"records 'other/slug'$"),
+    ],
+)
+def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro, told):
+    known = gather([run("a", claim("a/c"), value("a/v"))])
+    answer = tmp_path / "answer.tex"
+    answer.write_text("\\val{a/v} \\verified{a/c}\n% \\val{a/comment}\n", encoding="utf-8")
+    check_answers([answer], *known)
+    answer.write_text(f"fine\n{macro}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"answer.tex:2: no notebook of this document {told}"):
+        check_answers([answer], *known)
+    with pytest.raises(UserError, match="is 'absent' the right name of a notebook"):
+        check_answers([answer], *known, ["absent"])
+
+
+@pytest.fixture
+def latex(tmp_path):
+    """A folder of LaTeX, and beside it one to set documents in."""
+    (tmp_path / "a folder" / "solutions_latex" / "answers").mkdir(parents=True)
+    (tmp_path / "a folder" / "work").mkdir()
+    return tmp_path / "a folder" / "solutions_latex"
+
+
+def set_latex(latex, body, epoch=DAY):
+    work = latex.parent / "work"
+    document = rf"\documentclass{{article}}\usepackage{{graphicx}}\begin{{document}}x {body}"
+    (work / "a.tex").write_text(document + "\n\\end{document}")
+    _run_latex(latex, work, "a", epoch)
     return work / "a.pdf"
 
 
-def test_a_document_carries_the_date_that_it_is_given(tmp_path):
-    metadata = PdfReader(set_latex(tmp_path / "work", "", 365 * DAY)).metadata
+def test_a_document_carries_the_date_that_it_is_given(latex):
+    metadata = PdfReader(set_latex(latex, "", 365 * DAY)).metadata
     assert metadata.creation_date.isoformat().startswith("1971-01-01T00:00:00")
 
 
+def test_pictures_and_files_are_found_where_people_put_them_and_followed(latex, monkeypatch):
+    figures = latex / "figures"
+    figures.mkdir()
+    set_latex(latex, "").rename(figures / "picture.pdf")
+    (latex / "answers" / "part.tex").write_text("part")
+    (latex / "own.tex").write_text("own")
+    set_latex(latex, r"\includegraphics{picture} \input{part} \input{answers/part} \input{own}")
+    from helpers.pdf import typeset
+
+    monkeypatch.setattr(typeset, "page_map", lambda work, edition: {})
+    edition = type("Edition", (), {"name": "a"})
+    _publish(latex, latex.parent / "work", latex.parent / "a.pdf", edition)
+    rule = (latex.parent / "a.d").read_text().splitlines()[0]
+    for name in ("figures/picture.pdf", "answers/part.tex", "own.tex"):
+        assert f"solutions_latex/{name}" in rule
+    assert "article.cls" not in rule
+
+
 @pytest.mark.parametrize("name", ["{0}/canary.tex", "../canary.tex"])
-def test_what_lies_outside_the_folder_is_not_read(tmp_path, name):
-    (tmp_path / "canary.tex").write_text("CANARY")
+def test_what_lies_outside_is_not_read(latex, name):
+    (latex.parent / "canary.tex").write_text("CANARY")
     with pytest.raises(UserError, match=r"XeLaTeX stopped: .*canary.tex"):
-        set_latex(tmp_path / "work", rf"\input{{{name.format(tmp_path)}}}")
-    (tmp_path / "work" / "canary.tex").write_text("CANARY")
-    (page,) = PdfReader(set_latex(tmp_path / "work", r"\input{canary.tex}")).pages
-    assert "CANARY" in page.extract_text()
+        set_latex(latex, rf"\input{{{name.format(latex.parent)}}}")
 
 
-def test_nothing_is_written_outside_and_no_command_is_run(tmp_path):
-    set_latex(tmp_path / "work", rf"\immediate\write18{{touch {tmp_path}/pwned}}")
+def test_nothing_is_written_outside_and_no_command_is_run(latex):
+    set_latex(latex, rf"\immediate\write18{{touch {latex}/pwned}}")
     with pytest.raises(UserError, match="XeLaTeX stopped"):
-        set_latex(tmp_path / "work", rf"\immediate\openout15={tmp_path}/pwned ")
-    assert not list(tmp_path.rglob("pwned*"))
+        set_latex(latex, rf"\immediate\openout15={latex}/pwned ")
+    assert not list(latex.parent.rglob("pwned*"))
 
 
-def test_an_error_of_tex_is_found_in_any_log_at_once():
-    log = "(fontspec) x\n" * 20_000
-    assert first_error(log) == ""
-    assert (
-        first_error(f"{log}! Undefined control sequence.\n{log}") == "Undefined control sequence."
-    )
-    assert first_error(f"! A\n<read>\n{log}l.7 \\x\n! B\nl.9\n") == "A (l.7 \\x)"
-    assert (
-        first_error(f"{log}./answers/a-b.tex:7: C\nl.7 \\x\n") == "answers/a-b.tex:7: C (l.7 \\x)"
-    )
+def test_tex_that_never_ends_is_ended(latex, monkeypatch):
+    monkeypatch.setattr("helpers.pdf.typeset.TEX_SECONDS", 2)
+    with pytest.raises(UserError, match="XeLaTeX stopped"):
+        set_latex(latex, r"\def\x{\x}\x")
+
+
+def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path):
+    (latex / "answers" / "part.tex").write_text("fine\n\\nonsense here\n")
+    told = r"solutions_latex/answers/part.tex:2: Undefined control sequence. \(\\nonsense\)"
+    with pytest.raises(UserError, match=told):
+        set_latex(latex, r"\input{answers/part}")
+    with pytest.raises(
+        UserError, match=r"absent.* not found.*put it into solutions_latex/figures/"
+    ):
+        set_latex(latex, r"\includegraphics{absent}")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "n.tex").write_text("\\nbcell{3}\n\n\\x")
+    assert tex_errors("(fontspec) x\n" * 20_000, tmp_path) == []
+    log = "! A\n<read>\nl.7 \\x\n./notebooks/n.tex:3: Missing $ inserted.\nl.3 \\x\n"
+    assert tex_errors(log, tmp_path) == [
+        "A (\\x)",
+        "notebooks/n.ipynb, cell 3: Missing $ inserted. (\\x)",
+    ]

@@ -8,7 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from .errors import UserError
-from .notebook import ROOT, is_colab
+from .notebook import ROOT, is_colab, notebook_text, read_notebook, write_atomically
 
 # Colab has torch and most of the rest; --no-deps keeps pip from replacing any of it.
 CELL = """\
@@ -49,11 +49,8 @@ def colab_cell(root: Path = ROOT) -> str:
 
 def badge(name: str, root: Path = ROOT) -> str:
     """The badge in Markdown that opens the notebook ``name`` in Colab."""
-    project = _project(root)["project"]
-    repository = project["urls"]["Repository"].removeprefix("https://github.com/")
-    address = f"{repository}/blob/v{project['version']}/notebooks/{name}.ipynb"
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({picture})](https://colab.research.google.com/github/{address})"
+    return f"[![Open in Colab]({picture})]({_address(name, _project(root)['project'])})"
 
 
 def prepare(notebook: NotebookNode, name: str, root: Path = ROOT) -> NotebookNode:
@@ -75,6 +72,36 @@ def prepare(notebook: NotebookNode, name: str, root: Path = ROOT) -> NotebookNod
 def without_badge(source: str) -> str:
     """Markdown less the badge and the empty line after it: on paper there is nothing to click."""
     return _BADGE.sub("", source).rstrip("\n")
+
+
+def renew_all(root: Path = ROOT) -> list[Path]:
+    """Renew badges and cells of all notebooks, and the README's addresses; what changed."""
+    texts = {path: notebook_text(prepare(read_notebook(path), path.stem, root))
+             for path in (root / "notebooks").glob("*.ipynb")}  # fmt: skip
+    readme = root / "README.md"
+    if readme.exists():
+        texts[readme] = readdressed(readme.read_text(encoding="utf-8"), root)
+    changed = [path for path, text in texts.items() if path.read_bytes() != text.encode()]
+    for path in changed:  # a file as it was is not newer than what it made
+        write_atomically(path, texts[path])
+    return changed
+
+
+def readdressed(text: str, root: Path = ROOT) -> str:
+    """``text`` with this repository's address in its clone line, badges and citation."""
+    project = _project(root)["project"]
+    address = project["urls"]["Repository"]
+    badges = r"https://colab\.research\.google\.com/github/\S+?/notebooks/(\w+)\.ipynb"
+    text = re.sub(badges, lambda match: _address(match[1], project), text)
+    text = re.sub(r"(git clone )\S+", rf"\g<1>{address}", text)
+    text = re.sub(r"(version = \{)[^}]*", rf"\g<1>{project['version']}", text)
+    return re.sub(r"(url     = \{)[^}]*", rf"\g<1>{address}", text)
+
+
+def _address(name: str, project: dict) -> str:
+    repository = project["urls"]["Repository"].removeprefix("https://github.com/")
+    address = f"{repository}/blob/v{project['version']}/notebooks/{name}.ipynb"
+    return f"https://colab.research.google.com/github/{address}"
 
 
 def _project(root: Path) -> dict:

@@ -8,16 +8,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .. import mime
 from ..report import commit
+from .check import edition_runs
 from .edition import read_edition
 from .errors import UserError
-from .notebook import bundles, read_notebook, write_atomically
-from .typeset import executed_notebooks
+from .notebook import Run, write_atomically
 
 LIMIT_MB = 5  # all files together: they are committed
-PAGE = "page.png"  # the page that the README shows
-HEAT_MAP = "heat_map.png"
 DOTS = 110  # per inch
 
 
@@ -31,17 +28,19 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     origin = commit()
     if not _is_commit(origin):
         raise UserError(f"commit your changes first: {target}/ says which commit it comes from")
-    ran = _commits(executed_notebooks(work, read_edition(work / f"{pdf.stem}.tex")))
+    edition = read_edition(pdf.parent.parent / "solutions_latex" / f"{pdf.stem}.tex")
+    runs = edition_runs(work, edition)
     pages = json.loads(pdf.with_suffix(".pages.json").read_text(encoding="utf-8"))
+    note = (
+        f"Made by `make docs` at commit {origin}, profile {profile}; the notebooks ran at "
+        f"{', '.join(_commits(runs))}: `{pdf.name}`, its page of question 1, and the heat map of "
+        "`vit_sweep`.\n"
+    )
     content = {
         pdf.name: pdf.read_bytes(),
-        PAGE: picture(pdf, pages["questions"][0]["first"]),
-        HEAT_MAP: _heat_map(work / "executed" / "vit_sweep.ipynb"),
-        "README.md": (
-            f"Made by `make docs` at commit {origin}, profile {profile}; the notebooks ran at "
-            f"{', '.join(ran)}: `{pdf.name}`, its page of question 1, and the heat map of "
-            "`vit_sweep`.\n"
-        ).encode(),
+        "page.png": picture(pdf, pages["questions"][0]["first"]),
+        "heat_map.png": _heat_map(runs),
+        "README.md": note.encode(),
     }
     size = sum(map(len, content.values())) / 1e6
     if size > LIMIT_MB:
@@ -51,17 +50,14 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     return [target / name for name in content]
 
 
-def _commits(executed: list[Path]) -> list[str]:
+def _commits(runs: list[Run]) -> list[str]:
     """The commits that notebooks ran at, by their stamps. Raises UserError where one has none."""
-    found: dict[str, Path] = {}
-    for path in executed:
-        stamps = [data[mime.STAMP] for data in bundles(read_notebook(path)) if mime.STAMP in data]
-        found |= {str(stamp.get("commit")): path for stamp in stamps}
-    for ran, path in found.items():
+    found = {str(run.stamp.get("commit")): run.name for run in runs if run.stamp}
+    for ran, name in found.items():
         if not _is_commit(ran):
             raise UserError(
-                f"{path} ran at commit {ran}, which nobody can look up: remove that file, and "
-                "`make docs` again with all changes committed"
+                f"{name} ran at commit {ran}, which nobody can look up: remove its executed file, "
+                "and `make docs` again with all changes committed"
             )
     return sorted(found)
 
@@ -83,9 +79,10 @@ def picture(pdf: Path, page: int) -> bytes:
     return run.stdout
 
 
-def _heat_map(executed: Path) -> bytes:
-    """The figure of an executed notebook whose caption says that it is a heat map, as a PNG."""
-    for cell in read_notebook(executed).cells:
+def _heat_map(runs: list[Run]) -> bytes:
+    """The figure of ``vit_sweep`` whose caption says that it is a heat map, as a PNG."""
+    sweep = next((run for run in runs if run.name == "vit_sweep"), None)
+    for cell in sweep.notebook.cells if sweep else []:
         for output in cell.get("outputs", []):
             figure = output.get("data", {}).get("application/pdf")
             if figure and "heat map" in output.metadata.get("caption", ""):
@@ -93,4 +90,4 @@ def _heat_map(executed: Path) -> bytes:
                     file.write(base64.b64decode(figure))
                     file.flush()
                     return picture(Path(file.name), 1)
-    raise UserError(f"{executed} has no figure whose caption says 'heat map'")
+    raise UserError("no figure of vit_sweep has a caption that says 'heat map'")

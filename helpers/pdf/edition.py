@@ -1,24 +1,33 @@
 """An edition's LaTeX file is its manifest: questions, points and notebooks are read from it."""
 
 import re
-from dataclasses import dataclass, field
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from .errors import UserError
+from .notebook import read_notebook
 
-KEYS = ("points", "notebook", "part", "asked")
-# What Make reads, too, line by line: the beginning of a question, and its notebooks.
-_BEGIN = re.compile(r"\\question(?:\[(?![^]]*(?:\s=|=\s))[^]\n]*\])?\s*\{")
-_NOTEBOOKS = re.compile(r"[\w-]*|\{[\w ,-]*\}", re.A)
+KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
+STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
+COURSE = {  # what course.toml may say, and what stands where it says nothing
+    "course": "ECE-GY 7123/9123 Deep Learning",
+    "university": "New York University",
+    "paper": "letter",
+    "accent": "0072B2",
+}
+STUDENT = "student.toml, or NAME=… on the command line"  # where details come from, in a message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """One ``\\question[points=…, notebook=…]{title}`` with the answers it inputs.
 
     Several notebooks stand in braces: ``notebook={vit_training, vit_sweep}``. ``part=a`` leaves
-    out their cells that are tagged as other parts (``part-b``).
+    out their cells that are tagged as other parts (``part-b``); ``as-is`` sets them with the
+    outputs that they were saved with. Those of ``checks`` are run, and not printed.
     """
 
     number: int
@@ -26,80 +35,166 @@ class Question:
     points: str = ""
     notebooks: tuple[str, ...] = ()
     part: str = ""
+    as_is: bool = False
+    checks: tuple[str, ...] = ()
     asked: str = ""
     answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edition:
-    """The questions of one homework, in order."""
+    """The questions of one homework, in order, and its LaTeX, as TeX is to read it."""
 
     name: str
-    questions: list[Question] = field(default_factory=list)
+    questions: tuple[Question, ...]
+    latex: str
 
     @property
     def notebooks(self) -> list[str]:
-        """Names of the notebooks, each once, in the order of the questions."""
-        return list(dict.fromkeys(name for q in self.questions for name in q.notebooks))
+        """Names of the notebooks to print, each once, in the order of the questions."""
+        return _once(name for q in self.questions for name in q.notebooks)
+
+    @property
+    def all_notebooks(self) -> list[str]:
+        """Those, and the ones that only check."""
+        return _once([*self.notebooks, *(name for q in self.questions for name in q.checks)])
 
     @property
     def answers(self) -> list[str]:
         """Names of the answer files, each once."""
-        return list(dict.fromkeys(name for q in self.questions for name in q.answers))
+        return _once(name for q in self.questions for name in q.answers)
 
 
-def read_edition(path: Path) -> Edition:
-    """Read ``solutions_latex/<edition>.tex``.
+def editions(folder: Path) -> list[str]:
+    """Names of the documents in ``solutions_latex``: what is no document is input by one."""
+    return sorted(
+        path.stem
+        for path in folder.glob("*.tex")
+        if "\\documentclass" in without_comments(path.read_text(encoding="utf-8", errors="replace"))
+    )
 
-    Raises UserError where the file is missing, has no question, or misspells a key.
+
+def read_edition(path: Path, question: int = 0) -> Edition:
+    """Read ``solutions_latex/<edition>.tex``, or only one question of it.
+
+    Raises UserError where the file is missing, has no such question, or misspells a key.
     """
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.tex"))
+    known = editions(path.parent)
+    if path.stem not in known:
         raise UserError(f"there is no edition {path.stem!r}; HW is one of {', '.join(known)}")
     source = without_comments(path.read_text(encoding="utf-8"))
-    if re.search(r"\\question\b.*\\question\b", source):
-        raise UserError(f"{path}: begin each \\question on a line of its own")
-    questions = []
-    starts = [match.start() for match in re.finditer(r"\\question\b", source)]
-    for number, (start, end) in enumerate(pairwise([*starts, len(source)]), 1):
-        questions.append(_question(number, source[start:end], path))
-    if not questions:
+    starts = [match.start() for match in re.finditer(r"\\question(?![a-zA-Z@])", source)]
+    if not starts:
         raise UserError(f"{path} has no \\question[points=…, notebook=…]{{title}}")
-    return Edition(path.stem, questions)
+    if not 0 <= question <= len(starts):
+        raise UserError(f"{path} has questions 1 to {len(starts)}, and no question {question}")
+    end = source.find(r"\end{document}")
+    parts = pairwise([*starts, end if end > starts[-1] else len(source)])
+    questions, latex = [], source[: starts[0]]
+    for number, (start, stop) in enumerate(parts, 1):
+        found, body = _question(number, source[start:stop], path)
+        if question in (0, number):
+            questions.append(found)
+            latex += (rf"\setcounter{{section}}{{{number - 1}}}" if question else "") + body
+        else:
+            latex += "\n" * body.count("\n")  # so that an error names the right line
+    name = f"{path.stem}-q{question}" if question else path.stem
+    return Edition(name, tuple(questions), latex + (source[end:] if end > starts[-1] else ""))
 
 
 def without_comments(source: str) -> str:
-    """LaTeX ``source`` less its comments, line by line."""
-    return re.sub(r"(?<!\\)((?:\\\\)*)%.*", r"\1", source)
+    """LaTeX ``source`` less the words of its comments: lines and spaces stay as they are."""
+    return re.sub(r"(?<!\\)((?:\\\\)*)%.*", r"\1%", source)
 
 
-def _question(number: int, source: str, path: Path) -> Question:
-    match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
-    if match is None:
-        raise UserError(f"{path}: question {number} needs a title in braces")
-    title = _braced(source[match.end() :])
-    if not _BEGIN.match(source):
+def file_name(notebook: str) -> str:
+    """A notebook's name in the build: Make and TeX take letters, digits, - and _ only."""
+    return re.sub(r"[^\w-]", "-", notebook)
+
+
+def answer_files(source: Path, edition: Edition) -> list[Path]:
+    """The answers of an edition, in order. Raises UserError for the first that is missing."""
+    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+    for path in answers:
+        if not path.is_file():
+            raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")
+    return answers
+
+
+def read_student(path: Path, given: dict[str, str | None]) -> dict[str, str]:
+    """The student's details: ``student.toml``, overridden by what was ``given``.
+
+    Raises UserError for a file that is missing, is not TOML or has an unknown key.
+    """
+    if not path.exists():
         raise UserError(
-            f"{path}: question {number}: write \\question[key=value, …] on one line, without a "
-            "space before the [ or beside an ="
+            f"there is no {str(path)!r}, which says whose this is: bring it back, or say STUDENT= "
+            "to do without"
         )
-    options = {}
-    for item in _split(match[1] or ""):
-        key, _, value = (part.strip() for part in item.partition("="))
+    content = _toml(path, STUDENT_KEYS)
+    return {key: (given.get(key) or content.get(key, "")).strip() for key in STUDENT_KEYS}
+
+
+def read_course(path: Path) -> dict[str, str]:
+    """Course, university, paper and accent color: ``course.toml``. Raises UserError."""
+    course = COURSE | (_toml(path, tuple(COURSE)) if path.exists() else {})
+    if course["paper"] not in ("letter", "a4"):
+        raise UserError(f"{path}: paper is letter or a4, not {course['paper']!r}")
+    if not re.fullmatch("#?[0-9A-Fa-f]{6}", course["accent"]):
+        raise UserError(f"{path}: accent is a color such as 0072B2, not {course['accent']!r}")
+    return course | {"accent": course["accent"].lstrip("#").upper()}
+
+
+def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
+    """The texts in a file of these keys. Raises UserError."""
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig")) if path.is_file() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: {error}; write a line as name = "Ada Lovelace"') from None
+    for key, value in content.items():
+        if key not in keys:
+            raise UserError(f"{path}: unknown key {key!r}; it has {', '.join(keys)}")
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            content[key] = value = ", ".join(value)
+        if not isinstance(value, str):
+            raise UserError(f'{path}: {key} must be text in quotes, such as "none"')
+    return content
+
+
+def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
+    """One question, and its LaTeX with the options that the class knows."""
+    match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
+    where = f"{path}: question {number}"
+    if match is None:
+        raise UserError(f"{where} needs a title in braces")
+    given = dict.fromkeys(KEYS, "")
+    for item in re.split(r",(?![^{]*\})", match[1] or ""):
+        key, equals, value = (part.strip(" \t\n{}%") for part in item.partition("="))
+        if not key:
+            continue
         if key not in KEYS:
-            raise UserError(
-                f"{path}: question {number} has an unknown key {key!r} ({', '.join(KEYS)})"
-            )
-        if key == "notebook" and not _NOTEBOOKS.fullmatch(value):
-            raise UserError(
-                f"{path}: question {number}: {value!r} names no notebook (letters, digits, _ and -)"
-            )
-        options[key] = value.strip("{}")
-    if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", points := options.get("points", "")):
-        raise UserError(f"{path}: question {number}: points={points} is not a number such as 2.5")
-    notebooks = tuple(re.findall(r"[^\s,]+", options.pop("notebook", "")))
-    answers = tuple(re.findall(r"\\answer\{([^{}]+)\}", source))
-    return Question(number, title, notebooks=notebooks, answers=answers, **options)
+            raise UserError(f"{where} has an unknown key {key!r} ({', '.join(KEYS)})")
+        given[key] = value or ("" if equals else "yes")
+    if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", given["points"]):
+        raise UserError(f"{where}: points={given['points']} is not a number such as 2.5")
+    names = {key: _once(filter(None, map(str.strip, given[key].split(","))))
+             for key in ("notebook", "checks")}  # fmt: skip
+    question = Question(
+        number=number,
+        title=_braced(source[match.end() :]),
+        points=given["points"],
+        notebooks=tuple(names["notebook"]),
+        part=given["part"],
+        as_is=bool(given["as-is"]),
+        checks=tuple(names["checks"]),
+        asked=given["asked"],
+        answers=tuple(re.findall(r"\\answer\{([^{}]+)\}", source)),
+    )
+    options = {"points": question.points, "part": question.part, "asked": question.asked,
+               "notebook": ",".join(map(file_name, question.notebooks))}  # fmt: skip
+    shown = ",".join(f"{key}={{{value}}}" for key, value in options.items() if value)
+    lines = "%\n" * match[0].count("\n")  # so that an error names the right line
+    return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
 
 
 def _braced(source: str) -> str:
@@ -112,6 +207,39 @@ def _braced(source: str) -> str:
     return source[1:]
 
 
-def _split(options: str) -> list[str]:
-    """``a=1, b={x, y}`` at the commas outside braces."""
-    return [item for item in re.split(r",(?![^{]*\})", options) if item.strip()]
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def plan(source: Path, edition: Edition, work: Path) -> str:
+    """What Make has to know of an edition: its notebooks, and where each comes from.
+
+    Raises UserError for an answer that is missing. A notebook that is not there yet is left out:
+    its page says so.
+    """
+    answer_files(source, edition)
+    folder = source.parent.parent / "notebooks"
+    saved = {name for q in edition.questions if q.as_is for name in q.notebooks}
+    there = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
+    printed = [file_name(name) for name in there if name in edition.notebooks]
+    lines = [f"NOTEBOOKS := {' '.join(map(file_name, there))}", f"PRINTED := {' '.join(printed)}"]
+    for name in there:
+        target = f"{work}/executed/{file_name(name)}.ipynb"
+        path = f"notebooks/{name}.ipynb".replace("$", "$$").replace("#", r"\#")
+        lines.append(f"{target}: {path.replace(' ', chr(92) + ' ')}")
+        lines.append(f"{target}: SOURCE := {path}")
+        if name in saved:
+            lines.append(f"{target}: AS_IS := --as-is")
+    return "\n".join(lines) + "\n"
+
+
+def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
+    """All that people typed for a document, by where: fonts must have its characters."""
+    texts = {STUDENT: " ".join(student.values())}
+    for path in [source, *answer_files(source, edition)]:
+        texts[str(path)] = path.read_text(encoding="utf-8")
+    for name in edition.notebooks:
+        path = source.parent.parent / "notebooks" / f"{name}.ipynb"
+        if path.exists():
+            texts[f"notebooks/{path.name}"] = "\n".join(c.source for c in read_notebook(path).cells)
+    return texts

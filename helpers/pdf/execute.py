@@ -1,29 +1,31 @@
-"""Run a notebook: papermill, a fresh kernel, one process."""
+"""Run a notebook in a fresh kernel, with parameters, once."""
 
-import contextlib
+import datetime
 import json
+import logging
 import os
-import shutil
+import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from nbformat import NotebookNode
 
 from .errors import UserError
 from .notebook import (
+    MARK,
     RESULTS,
     ROOT,
+    Run,
+    as_run,
+    cache_key,
     code_cells,
-    dependencies,
-    differing,
-    helper_modules,
-    identity,
-    lacks_data,
+    data_at_hand,
+    digests,
+    inputs,
+    is_colab,
     read_notebook,
-    records,
     tags,
     write_atomically,
     write_notebook,
@@ -31,7 +33,7 @@ from .notebook import (
 from .parameters import Value, choose, read_parameters
 from .text import plain
 
-MARK = "homework"  # the key of our metadata in an executed notebook
+MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 _MAX_MESSAGE = 3000  # characters of a cell, and of its traceback, in an error message
 
 
@@ -42,19 +44,16 @@ def execute(
     profile: str = "quick",
     given: dict[str, str | Value] | None = None,
     timeout: int | None = 600,
-) -> bool:
-    """Run ``source`` into ``target``; return whether a kernel was needed.
+    as_is: bool = False,
+) -> tuple[Run, bool]:
+    """Run ``source`` into ``target``; return the run, and whether a kernel was needed.
 
-    Where only prose has changed since ``target`` was made, the new prose is put around the
-    outputs that are there. ``timeout`` bounds the notebook, in seconds.
-    A run that fails leaves ``<name>.failed.ipynb`` beside ``target``, and no ``target``.
+    New prose is put around outputs that are there. ``as_is`` takes those that ``source`` was
+    saved with. ``timeout`` bounds the notebook, in seconds. A run that fails leaves
+    ``<name>.failed.ipynb`` and no ``target``. Whoever wants the same target meanwhile waits.
+    Its date is the beginning of the run: Make sees what changed since.
 
-    Whoever wants the same target at the same time waits. The target's date is the beginning of
-    the run, so that Make sees a change to the notebook or its helpers while it ran; and such a
-    run is not taken for one of either version, even where the change is taken back.
-
-    Raises UserError for a broken notebook, a wrong parameter, a run that fails, or a target that
-    no run of ours made.
+    Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
     """
     _refuse(target, source)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,18 +61,43 @@ def execute(
         begun = time.time()
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
         values = choose(read_parameters(notebook, source), given or {}, profile, source)
-        parts = dependencies(notebook)
-        key = identity(notebook, values, parts=parts)
-        ran = not _reuse(notebook, target, key)
-        if ran:
+        own = source.resolve().parent.name == "notebooks"  # elsewhere nobody knows what it reads
+        files = lambda: inputs(notebook, source.parent) if own else []
+        before = digests(files(), source.parent)
+        earlier = own and _earlier(target, cache_key(notebook, values, before))
+        ran = not (as_is or earlier)
+        if as_is:
+            executed = notebook
+            executed.metadata[MARK] = {"as-is": True}
+        elif earlier:
+            executed = _under_present_prose(notebook, values, earlier)
+        else:
             target.unlink(missing_ok=True)
             executed = _run(notebook, source, target, values, timeout)
-            known = "" if _changed(source, parts) else key
-            executed.metadata[MARK] = {"identity": known, "profile": profile}
-            write_notebook(executed, target)
-        _write_dependencies(notebook, target)
+            after = digests(files(), source.parent)  # what is new was written by the run itself
+            unchanged = before.items() <= after.items()
+            ended = datetime.datetime.now(datetime.UTC).isoformat()
+            mark = {"key": cache_key(notebook, values, after) if unchanged else ""}
+            executed.metadata[MARK] = mark | {"profile": profile, "ended": ended}
+        run = as_run(executed, target.stem)
+        if run.on_stand_in and ran:
+            executed.metadata[MARK]["data"] = data_at_hand()[1]
+        write_notebook(executed, target)
+        _write_rule(target, files(), run)
         os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
-    return ran
+    return run, ran
+
+
+def refuse_failed_claims(run: Run, target: Path) -> None:
+    """Raises UserError for a claim of ``run`` that does not hold, and puts ``target`` aside."""
+    for claim in run.claims.values():
+        if not claim.holds:
+            failed = target.with_suffix(".failed.ipynb")
+            os.replace(target, failed)
+            raise UserError(
+                f"{run.name}: the claim {claim.name!r} does not hold in this run: "
+                f"{claim.evidence}\nThe whole run: {failed}"
+            )
 
 
 def _refuse(target: Path, source: Path) -> None:
@@ -82,199 +106,164 @@ def _refuse(target: Path, source: Path) -> None:
         raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
     if target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"{target} is the notebook itself: name another file")
-    if _is_foreign(target):
-        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
-
-
-def _is_foreign(target: Path) -> bool:
-    """Whether somebody's notebook, of any format or language, lies at ``target``.
-
-    What is no JSON is a file of ours cut short, and may be replaced.
-    """
     try:
         content = json.loads(target.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
+        return  # what is no JSON is a file of ours cut short, and may be replaced
     metadata = content.get("metadata") if isinstance(content, dict) else None
-    return not isinstance(metadata, dict) or MARK not in metadata
+    if not isinstance(metadata, dict) or MARK not in metadata:
+        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
 
 
-def _reuse(notebook: NotebookNode, target: Path, key: str) -> bool:
-    """Put the outputs of an earlier run with the same identity under the present prose."""
+def _earlier(target: Path, key: str) -> NotebookNode | None:
+    """The run in ``target`` if it has this key, and is not on stand-ins for data now at hand."""
     try:
         earlier = read_notebook(target)
     except UserError:  # there is none, or it is broken: a new one takes its place
-        return False
+        return None
     mark = earlier.metadata.get(MARK, {})
-    if mark.get("identity") != key:
-        return False
-    done = iter(code_cells(earlier))
-    own = {cell.id for cell in code_cells(notebook)}
-    cells = [next(done) if cell.id in own else cell for cell in notebook.cells]
-    injected = [cell for cell in earlier.cells if "injected-parameters" in tags(cell)]
-    place = next(i for i, cell in enumerate(cells) if "parameters" in tags(cell))
-    earlier.cells = [*cells[: place + 1], *injected, *cells[place + 1 :]]
-    write_notebook(earlier, target)
-    return True
+    same = mark.get("key") == key and ("data" not in mark or mark["data"] == data_at_hand()[1])
+    return earlier if same else None
+
+
+def _under_present_prose(notebook: NotebookNode, values: dict, earlier: NotebookNode):
+    """``notebook`` with the outputs of an earlier run of the same code."""
+    executed = _with_parameters(notebook, values)
+    ran = [[cell for cell in nb.cells if cell.cell_type == "code" and not is_colab(cell)]
+           for nb in (executed, earlier)]  # fmt: skip
+    for cell, done in zip(*ran, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    kept = {name: earlier.metadata[name] for name in (MARK, "widgets") if name in earlier.metadata}
+    executed.metadata |= kept
+    return executed
+
+
+def _with_parameters(notebook: NotebookNode, values: dict[str, Value]) -> NotebookNode:
+    """The notebook with papermill's cell that sets ``values``, after its own or at the top.
+
+    One that an earlier run of papermill left is replaced.
+    """
+    notebook.metadata.setdefault("papermill", NotebookNode())
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])  # papermill takes them for granted
+    if not values:
+        return notebook
+    from papermill.parameterize import parameterize_notebook
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # no parameters cell is no mistake
+    notebook = parameterize_notebook(notebook, values, kernel_name="python3", language="python")
+    for cell in notebook.cells:
+        if "injected-parameters" in tags(cell):
+            cell.id = "injected"
+    return notebook
 
 
 def _run(
-    notebook: NotebookNode,
-    source: Path,
-    target: Path,
-    values: dict[str, Value],
-    timeout: int | None,
+    notebook: NotebookNode, source: Path, target: Path, values: dict, timeout: int | None
 ) -> NotebookNode:
     """The executed notebook. Raises UserError if it failed."""
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
-    running = target.with_suffix(".running.ipynb")
-    if problem := _attempt(notebook, running, source.parent, values, timeout):
-        if running.exists():
-            os.replace(running, failed)
+    language = notebook.metadata.get("kernelspec", {}).get("language") or "python"
+    if language.lower() != "python":
+        raise UserError(
+            f"{source} is a notebook in {language}, and only Python is run here: "
+            "\\question[notebook=…, as-is] sets it with the outputs it was saved with"
+        )
+    for cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+    notebook = _with_parameters(notebook, values)
+    if problem := _attempt(notebook, source.parent, timeout):
+        notebook.metadata[MARK] = {"key": ""}
+        write_notebook(notebook, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
-    executed = read_notebook(running)
-    running.unlink()
-    return executed
+    return notebook
 
 
-def _changed(source: Path, parts: dict[str, str]) -> bool:
-    """Whether what a run of ``source`` depends on is not as in ``parts`` any more."""
-    try:
-        return bool(differing(parts, dependencies(read_notebook(source))))
-    except UserError:  # moved away, or half written
-        return True
+def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
+    """Run ``notebook`` in ``folder``, in place; return what went wrong, or nothing.
 
-
-def _attempt(
-    notebook: NotebookNode,
-    running: Path,
-    folder: Path,
-    values: dict[str, Value],
-    timeout: int | None,
-) -> str:
-    """Run ``notebook`` in ``folder`` into ``running``; return what went wrong, or nothing."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    from . import kernel
-
-    with _private_folders() as private:
-        try:
-            write_notebook(notebook, running)  # papermill reads files, and ours may have changed
-            papermill.execute_notebook(
-                running,
-                running,
-                parameters=values or None,
-                cwd=folder,
-                kernel_name="python3",
-                language="python",
-                engine_name=kernel.NAME,
-                progress_bar=False,
-                timeout_func=_remaining(timeout),
-                config=_kernel_config(private),
-            )
-        except PapermillExecutionError as error:
-            problem = _describe(error)
-        except CellTimeoutError:
-            problem = f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
-        except DeadKernelError:
-            problem = "its kernel died (out of memory? a smaller batch or limit helps)"
-        except kernel.TooMuchOutput:
-            problem = f"it put out more than {kernel.MAX_OUTPUT / 1e6:g} MB: print less of it"
-        except OSError:  # no space left, say: half a notebook is of no use
-            running.unlink(missing_ok=True)
-            raise
-        except RuntimeError as error:  # the kernel did not start
-            problem = str(error)
-        else:
-            problem = ""
-    return problem
-
-
-def _remaining(timeout: int | None):
-    """For each cell, what is left of the notebook's time; None for no bound."""
-    end = time.monotonic() + (timeout or 0)
-    return lambda cell: max(0.1, end - time.monotonic()) if timeout else None
-
-
-def _kernel_config(folder: str):
-    """Kernels over Unix sockets: no ports to collide, nothing listens on the network.
-
-    Without ``ip``, Jupyter puts the sockets of all kernels at the same place.
+    Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
+    on the network. Such a path may have about 100 characters, hence /tmp.
     """
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+    class Client(PapermillNotebookClient):
+        printed = 0
+
+        def process_message(self, msg, cell, cell_index):
+            Client.printed += len(str(msg["content"].get("text", "")))
+            if Client.printed <= MAX_OUTPUT:
+                return super().process_message(msg, cell, cell_index)
+            if self.km.provisioner and self.km.provisioner.process:
+                self.km.provisioner.process.kill()
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
+            options.pop("log_output")
+            Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
+
+    short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
+    end = time.monotonic() + (timeout or 0)
+    with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
+        sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
+        try:
+            Engine.execute_notebook(
+                notebook,
+                "python3",
+                progress_bar=False,
+                environment=_environment(private),
+                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+                startup_timeout=60,
+                shutdown_kernel="immediate",
+                resources={"metadata": {"path": str(folder)}},
+                config=Config({"KernelManager": sockets}),
+            )
+        except CellTimeoutError:
+            return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
+        except DeadKernelError:
+            if Client.printed > MAX_OUTPUT:
+                return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
+            return "its kernel died (out of memory? a smaller batch or limit helps)"
+        except RuntimeError as error:  # the kernel did not start
+            return str(error)
+    return _failure(notebook)
 
 
-def _short(folder: str = "/tmp") -> str | None:
-    """``folder`` if files can go there; None for what Python takes else."""
-    return folder if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK) else None
+def _environment(private: str) -> dict[str, str]:
+    """What a kernel sees: programs of this environment first, nobody's IPython start-up files."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {
+        "PATH": path,
+        "IPYTHONDIR": f"{private}/ipython",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "HOMEWORK_PRESS": "1",  # helpers.report draws for paper, where no screen looks
+    }
 
 
-_SHORT = _short()
+def _failure(notebook: NotebookNode) -> str:
+    """The cell that failed and may not: its number, source and traceback; or nothing."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                return _describe(number, cell.source, output)
+    return ""
 
 
-_PRIVATE, _LOCK = "homework-kernel-", "owner.lock"
-
-
-def remove_stale_folders() -> None:
-    """Remove the private folders of processes that were killed: nobody holds their lock.
-
-    That holds between containers that share a folder but not their process numbers, too.
-    """
-    for folder in Path(_SHORT or tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
-        if (folder / _LOCK).is_file():
-            with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-class _private_folders:
-    """Kernel files in a short-lived folder, and nobody's IPython start-up files.
-
-    A Unix socket's path may have about 100 characters, hence the folder under /tmp.
-    """
-
-    def __enter__(self) -> str:
-        remove_stale_folders()
-        new = tempfile.mkdtemp(prefix=f"new-{_PRIVATE}{os.getpid()}-", dir=_SHORT)
-        self.lock = FileLock(os.path.join(new, _LOCK))
-        self.lock.acquire()
-        self.folder = new.replace("new-", "", 1)
-        os.rename(new, self.folder)  # stale ones are looked for by this name: it is locked
-        self.before = {name: os.environ.get(name) for name in self._settings()}
-        os.environ.update(self._settings())
-        return self.folder
-
-    def _settings(self) -> dict[str, str]:
-        return {
-            "JUPYTER_RUNTIME_DIR": self.folder,
-            "IPYTHONDIR": f"{self.folder}/ipython",
-            "PYTHONHASHSEED": "0",
-            "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
-
-    def __exit__(self, *exception: object) -> None:
-        for name, value in self.before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.release()
-
-
-def _describe(error) -> str:
-    """The failing cell's source and its traceback, as papermill reports them."""
+def _describe(number: int, source: str, error: NotebookNode) -> str:
     rule = "─" * 72
-    source = "\n".join(f"    {line}" for line in error.source.strip().splitlines())
-    traceback = plain("\n".join(error.traceback))
-    name, source, traceback = map(_cut, (f"{error.ename}: {error.evalue}", source, traceback))
-    return f"{name}\n{rule}\n{source}\n{rule}\n{traceback}"
+    source = "\n".join(f"    {line}" for line in source.strip().splitlines())
+    name = f"{error.ename}: {error.evalue}"
+    if error.ename == "ModuleNotFoundError" and (quoted := error.evalue.split("'")[1:2]):
+        name += f" (`%pip install {quoted[0].split('.')[0]}` in a cell brings it)"
+    name, source, traceback = map(_cut, (name, source, plain("\n".join(error.traceback))))
+    return f"cell {number}: {name}\n{rule}\n{source}\n{rule}\n{traceback}"
 
 
 def _cut(text: str) -> str:
@@ -283,17 +272,20 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_MESSAGE else f"{text[:half]}\n[…]\n{text[-half:]}"
 
 
-def _write_dependencies(notebook: NotebookNode, target: Path) -> None:
-    """A Make rule that names what this run depends on: helper modules and recorded runs.
+def _write_rule(target: Path, files: list[Path], run: Run) -> None:
+    """A Make rule that names what this run depends on.
 
-    Of those, the folder: it changes when a record comes, goes or is replaced. A run on
-    stand-ins depends on Make's list of the data at hand, so that real data make it outdated.
+    The folders of recorded runs count, too: they change when a run comes or goes. So do the
+    folders of the data sets where a run was on stand-ins.
     """
-    shown = records(notebook)
-    folders = {path if path.parent == ROOT / RESULTS else path.parent for path in shown}
-    files = [*helper_modules(notebook), *sorted(folders)]
-    names = [path.relative_to(ROOT).as_posix() for path in files]
-    if (at_hand := target.parent.parent / ".data").exists() and lacks_data(read_notebook(target)):
-        names.append(at_hand.as_posix())
-    lines = [f"{target.as_posix()}: {' '.join(names)}", *(f"{name}:" for name in names)]
+    folders = {path.parent for path in files if RESULTS in path.as_posix()}
+    names = [*files, *folders, *(data_at_hand()[0] if run.on_stand_in else [])]
+    escaped = [for_make(path) for path in names]
+    lines = [f"{for_make(target)}: {' '.join(escaped)}", *(f"{name}:" for name in escaped)]
     write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")
+
+
+def for_make(path: Path) -> str:
+    """A path as Make reads it, from the project's folder where it lies there."""
+    text = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return text.replace("$", "$$").replace("#", r"\#").replace(" ", r"\ ").replace(":", r"\:")

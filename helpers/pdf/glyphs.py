@@ -1,5 +1,10 @@
-"""Every character in a font that has it: the text font, the fallback, or one of the machine's."""
+"""Every character in a font that has it: the text font, the fallback, or one of the machine's.
 
+XeTeX changes the font where runs of such characters begin and end, so that Arabic and Devanagari
+are shaped as they should be.
+"""
+
+import os
 import shutil
 import subprocess
 import unicodedata
@@ -20,34 +25,83 @@ BUNDLED_FONTS = [
     FONT_FOLDER / f"DejaVuSans{m}{style}.ttf" for m in ("", "Mono") for style in _STYLES
 ]
 
-_PACKAGES = {"CJK": "fonts-noto-cjk", "HIRAGANA": "fonts-noto-cjk", "KATAKANA": "fonts-noto-cjk"}
-_PACKAGES |= {"HANGUL": "fonts-noto-cjk", "EMOJI": "fonts-symbola"}
+_PACKAGES = dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), "fonts-noto-cjk")
+_SHAPED = "Arabic Hebrew Syriac Devanagari Bengali Gujarati Gurmukhi Tamil Telugu Kannada Malayalam"
+_SHAPED += " Sinhala Thai Lao Khmer Myanmar Tibetan"
+_FALLBACK = r"\fallbackfont"
+_FALLBACK_UNLESS_MONO = r"\ifhw@mono\else\fallbackfont\fi"
+_MATH = r"\hw@mathletters"
+_JOINING, _UNSEEN = 4096, 9  # a class without effect on runs; the catcode of what is ignored
 
 
 def glyph_macros(texts: dict[str, str]) -> str:
-    """LaTeX that makes each character the text font lacks set itself in a font that has it.
+    """LaTeX that sets each character the text font lacks in a font that has it.
 
-    ``texts`` maps where a text comes from to the text. Raises UserError for a character
-    that no font on this machine has, naming the place and a package that brings one.
+    ``texts`` maps where a text comes from to the text. Raises one UserError for all characters
+    that no font on this machine has: their scripts, a place, and the packages that bring them;
+    with DRAFT=1 in the environment these characters are left out.
     """
-    text_font, math_font = coverage(find_tex_font(TEXT_FONT)), coverage(find_tex_font(MATH_FONT))
-    mono, fallback = (coverage(FONT_FOLDER / f"DejaVuSans{m}.ttf") for m in ("Mono", ""))
-    families: dict[str, str] = {}
+    runs: dict[str, list[int]] = {}  # the characters of each font
+    missing: dict[str, str] = {}
     lines = []
-    for character, place in sorted(_foreign(texts, text_font).items()):
-        code = ord(character)
-        kind = "m" if code in mono else "t"
-        font = r"\fallbackfont"
-        if unicodedata.category(character) in ("Cf", "Mn") and code not in fallback:
-            kind, font = "z", ""  # joiners and variation selectors have no look of their own
-        elif code not in fallback and code not in math_font:
-            family = _system_family(character, place)
-            if family not in families:
-                families[family] = f"\\hwsystemfont{chr(ord('A') + len(families))}"
-                lines.append(f"\\newfontfamily{families[family]}{{{family}}}")
-            font = families[family]
-        lines.append(f"\\hwglyph{{{code:X}}}{{{kind}}}{{{font}}}")
-    return "\n".join(lines)
+    for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
+        code, font = ord(character), _font(character)
+        if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me"):
+            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if font else _ignored(code))
+        elif font:
+            runs.setdefault(font, []).append(code)
+        else:
+            missing.setdefault(_script(character), place)
+            lines.append(_ignored(code))
+    if missing and not os.environ.get("DRAFT"):
+        packages = " ".join(sorted({_package(script) for script in missing}))
+        raise UserError(
+            f"no font on this machine has {', '.join(missing)} ({next(iter(missing.values()))}): "
+            f"`apt-get install {packages}` brings it; DRAFT=1 builds a PDF without"
+        )
+    return "\n".join([*lines, *_classes(runs)])
+
+
+def _font(character: str) -> str:
+    """What selects a font that has it, or ``{family}[options]`` of one; empty if there is none."""
+    code, script = ord(character), _script(character).title()
+    script = script if script in _SHAPED.split() else ""  # whose letters follow their neighbors
+    if code in coverage(FONT_FOLDER / "DejaVuSans.ttf"):
+        if script:
+            return f"{{DejaVuSans}}[Path=fonts/, Extension=.ttf, Scale=0.88, Script={script}]"
+        mono = code in coverage(FONT_FOLDER / "DejaVuSansMono.ttf")
+        return _FALLBACK_UNLESS_MONO if mono else _FALLBACK
+    if code in coverage(find_tex_font(MATH_FONT)):
+        return _MATH
+    family = _family(character)
+    return f"{{{family}}}[{f'Script={script}' if script else ''}]" if family else ""
+
+
+def _classes(runs: dict[str, list[int]]) -> list[str]:
+    """What XeTeX inserts where a run in each font begins and ends."""
+    lines, begins = [r"\XeTeXinterchartokenstate=1 "], {}
+    for i, (font, codes) in enumerate(runs.items()):
+        name, begin = rf"\hwclass{chr(ord('A') + i)}", font
+        if font.startswith("{"):
+            begin = rf"\hwfamily{chr(ord('A') + i)}"
+            lines.append(rf"\newfontfamily{begin}{font}")
+        lines.append(rf"\newXeTeXintercharclass{name}")
+        lines += [rf'\XeTeXcharclass"{code:X}={name}' for code in codes]
+        for other in ("0 ", "4095 "):
+            lines.append(rf"\XeTeXinterchartoks {other}{name}={{\begingroup{begin}}}")
+            lines.append(rf"\XeTeXinterchartoks {name}{other}={{\endgroup}}")
+        for other, its_begin in begins.items():
+            for first, second, inner in ((other, name, begin), (name, other, its_begin)):
+                between = rf"\endgroup\begingroup{inner}"
+                lines.append(rf"\XeTeXinterchartoks {first}{second}={{{between}}}")
+        begins[name] = begin
+    if any(0x2E80 <= code <= 0xFFEF for codes in runs.values() for code in codes):
+        lines.append('\\XeTeXlinebreaklocale "zh" \\XeTeXlinebreakskip=0pt plus 1pt ')
+    return lines
+
+
+def _ignored(code: int) -> str:
+    return rf'\catcode"{code:X}={_UNSEEN} '
 
 
 @cache
@@ -77,19 +131,23 @@ def _foreign(texts: dict[str, str], text_font: frozenset[int]) -> dict[str, str]
     return found
 
 
-def _system_family(character: str, place: str) -> str:
-    """A font family of this machine that has ``character``."""
-    fc_list = shutil.which("fc-list")
-    if fc_list:
-        query = [fc_list, f":charset={ord(character):x}:color=false", "family"]
-        run = subprocess.run(query, capture_output=True, text=True)
-        if families := sorted(line.split(",")[0] for line in run.stdout.splitlines() if line):
-            return families[0]
-    name = unicodedata.name(character, "a character without a name")
-    package = next((p for word, p in _PACKAGES.items() if name.startswith(word)), "fonts-noto-core")
+@cache
+def _family(character: str) -> str:
+    """A font family of this machine that has ``character``; empty if there is none."""
+    if not (fc_list := shutil.which("fc-list")):
+        return ""
+    query = [fc_list, f":charset={ord(character):x}:color=false", "family"]
+    found = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
+    return min((line.split(",")[0] for line in found if line), default="")
+
+
+def _script(character: str) -> str:
+    """What a reader calls the script: the first word of the character's name, or emoji."""
     if ord(character) >= 0x1F000:
-        package = "fonts-symbola"
-    raise UserError(
-        f"{place}: no font on this machine has {character!r} (U+{ord(character):04X}, "
-        f"{name.lower()}); `apt-get install {package}` brings one"
-    )
+        return "EMOJI" if ord(character) < 0x20000 else "CJK"
+    name = unicodedata.name(character, "UNNAMED")
+    return name.split()[0].split("-")[0]
+
+
+def _package(script: str) -> str:
+    return _PACKAGES.get(script, "fonts-symbola" if script == "EMOJI" else "fonts-noto-core")

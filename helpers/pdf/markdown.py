@@ -1,101 +1,287 @@
-"""Markdown to LaTeX by pandoc, many pieces in one process."""
+"""Markdown and HTML to LaTeX: what Jupyter shows is HTML, so that is what pandoc reads."""
 
-import json
+import html as entities
 import re
 import subprocess
-import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import pypandoc
+from bs4 import BeautifulSoup, Comment, NavigableString, Tag
+from matplotlib.colors import is_color_like, to_hex
+from mistune import import_plugin
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
+from .formulas import ENVIRONMENTS, Formulas
+from .listing import inline_code, listing, text_block
+from .pictures import NoPicture, Pictures
+from .text import RIGHT_TO_LEFT, escape, prose
 
-# Jupyter's Markdown: GitHub's, with TeX mathematics and, where we trust it, LaTeX environments.
-_FORMAT = "markdown+tex_math_dollars+tex_math_single_backslash+lists_without_preceding_blankline"
-_FORMAT += "+autolink_bare_uris-citations-fancy_lists-example_lists-auto_identifiers"
-_FORMAT += "-implicit_figures"
-_UNTRUSTED = f"{_FORMAT}-raw_tex-raw_html-raw_attribute-latex_macros-yaml_metadata_block"
-_BOUNDARY = "PRESSxBOUNDARYx"
+MAX_ROWS = 200  # of one table on paper
+_BAR = "\ue000"  # stands for a bar in code in a table, until the table is read
+_PIECE = "<pre class='latex'>%% piece</pre>"
+_MATH = re.compile(
+    r"(?s)\$\$(?P<block>.+?)\$\$|\\\[(?P<bracket>.+?)\\\]|\\\((?P<round>.+?)\\\)"
+    r"|(?<![\\$\w])\$(?P<inline>(?=[^$]*[\\^_={])[^$]+|[A-Za-z])\$(?!\d)"
+    r"|(?P<whole>\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})"
+)
+_UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
 
-def to_latex(pieces: list[str], *, trusted: bool = True, seconds: float = 120) -> list[str]:
-    """LaTeX for each piece of Markdown; headings one level down.
+@dataclass
+class Page:
+    """What the text of one notebook needs: its formulas and pictures; what it warns of."""
 
-    Where a piece is not trusted (the output of a run), no LaTeX passes but mathematics that
-    ``harmless_math`` lets through, and no picture, which TeX would read from a file. Raises
-    UserError if pandoc can't be run, refuses, or is not done after so many ``seconds``: nested
-    enough, Markdown takes exponential time.
+    name: str
+    pictures: Pictures
+    warn: Callable[[str], None]
+    formulas: Formulas = field(default_factory=Formulas)
+
+    def markdown(self, source: str, attachments: Mapping[str, Mapping[str, str]]) -> BeautifulSoup:
+        """Markdown as Jupyter shows it, ready for ``to_latex``."""
+        inline = _Inline(hard_wrap=False)
+        plugins = [import_plugin(n) for n in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
+        markdown = MarkdownWithMath(_Renderer(self), inline=inline, plugins=plugins)
+        return self._prepared(markdown.render(_bars_hidden(source)), attachments)
+
+    def html(self, source: str) -> BeautifulSoup:
+        """HTML as Jupyter shows it, with its mathematics, ready for ``to_latex``."""
+        return self._prepared(self.with_formulas(source), {})
+
+    def with_formulas(self, html: str) -> str:
+        """HTML whose mathematics is LaTeX that passes pandoc as it is."""
+        if not re.search(r"\$|\\[\[(]|\\begin", html):
+            return html
+        soup = BeautifulSoup(html, "html.parser")
+        for text in soup.find_all(string=_MATH):
+            if type(text) is NavigableString and not text.find_parent(["code", "pre", "style"]):
+                shown = _MATH.sub(self._formula, entities.escape(text, quote=False))
+                text.replace_with(BeautifulSoup(shown, "html.parser"))
+        return str(soup)
+
+    def _formula(self, match: re.Match) -> str:
+        body = {name: entities.unescape(found) for name, found in match.groupdict("").items()}
+        if body["inline"] or body["round"]:
+            return self.inline_math(body["inline"] or body["round"])
+        return self.display_math(body["block"] or body["bracket"] or body["whole"])
+
+    def inline_math(self, body: str) -> str:
+        return self._shown_math(body, self.formulas.inline(body))
+
+    def display_math(self, body: str) -> str:
+        return self._shown_math(body, self.formulas.display(body))
+
+    def _shown_math(self, body: str, latex: str | None) -> str:
+        if latex is None:
+            self.warn(f"the braces of a formula do not match: {' '.join(body.split())[:60]}")
+            latex = inline_code(body)
+        return raw(latex)
+
+    def _prepared(self, html: str, attachments: Mapping[str, Mapping[str, str]]) -> BeautifulSoup:
+        """HTML in which what pandoc would lose or garble is LaTeX already."""
+        soup = BeautifulSoup(html, "html.parser")
+        for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
+            comment.extract()
+        _color_cells(soup)
+        for tag in soup.find_all(["script", "style", "button", "noscript"]):
+            tag.decompose()
+        for tag in soup.find_all([*_UNSEEN, "canvas"]):
+            _put(tag, escape(self._unseen(tag)))
+        for tag in soup.find_all("svg"):
+            self._picture(tag, lambda tag=tag: str(tag).encode(), tag.get("width", ""))
+        for tag in soup.find_all("img"):
+            address = str(tag.get("src", ""))
+            if "colab-badge" in address:  # on paper there is nothing to click
+                tag.decompose()
+                continue
+            width = str(tag.get("width") or _style(tag, "width"))
+            self._picture(tag, lambda a=address: self.pictures.find(a, attachments), width)
+        for tag in soup.find_all(attrs={"data-cite": True}):
+            _put(tag, rf"\nbcite{{{tag['data-cite']}}}{{{prose(tag.get_text())}}}")
+        for tag in soup.find_all(["pre", "code", "kbd", "samp"]):
+            if "latex" not in tag.get("class", ()) and not tag.find_parent("pre"):
+                block = tag.name == "pre"
+                _put(tag, (text_block if block else inline_code)(tag.get_text()), block)
+        _shorten_tables(soup)
+        for text in soup.find_all(string=RIGHT_TO_LEFT):
+            if not text.find_parent(class_="latex"):
+                shown = RIGHT_TO_LEFT.sub(_right_to_left, entities.escape(text, quote=False))
+                text.replace_with(BeautifulSoup(shown, "html.parser"))
+        return soup
+
+    def _unseen(self, tag: Tag) -> str:
+        """One line in the place of what moves, sounds or loads another page."""
+        inner = tag.find("source")
+        address = str(tag.get(_UNSEEN.get(tag.name, ""), "") or (inner and inner.get("src")) or "")
+        kind = {"iframe": "web page", "object": "embedded object"}.get(tag.name, tag.name)
+        self.warn(f"paper cannot show its {kind} {address[:80]}".rstrip())
+        return f"[{kind}: {address}]" if address and "data:" not in address else f"[{kind}]"
+
+    def _picture(self, tag: Tag, find: Callable[[], bytes], width: str) -> None:
+        alt, address = str(tag.get("alt") or ""), str(tag.get("src") or "")
+        address = "" if address.startswith("data:") else address
+        try:
+            _put(tag, self.pictures.latex(find(), width, alt))
+        except NoPicture as why:
+            self.warn(f"the picture {address or alt} is left out: {why}")
+            shown = f"{prose(alt)} " if alt else ""
+            _put(tag, rf"[{shown}{inline_code(address)}]" if address else f"[{shown or 'picture'}]")
+
+
+class _Inline(MathInlineParser):
+    """With no formula between two prices, $5 and $6, or in code, `$HOME` and `$PATH`."""
+
+    SPECIFICATION = MathInlineParser.SPECIFICATION | {
+        "inline_math_tex": r"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|[^$\\`])+?)\$(?!\d)"
+    }
+
+
+class _Renderer(IPythonRenderer):
+    """Jupyter's renderer, with mathematics and code as LaTeX."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True)
+        self.page = page
+
+    def inline_math(self, body: str) -> str:
+        return self.page.inline_math(body)
+
+    def block_math(self, body: str) -> str:
+        return self.page.display_math(body)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        whole = rf"\begin{{{name}}}{body}\end{{{name}}}"
+        return self.page.display_math(whole) if name in ENVIRONMENTS else raw(whole)
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        language = (info or "").split(maxsplit=1)
+        return raw(listing(code, "nboutput", language[0] if language else "text"), block=True)
+
+    def codespan(self, text: str) -> str:
+        return raw(inline_code(text.replace(_BAR, "|")))
+
+    def block_html(self, html: str) -> str:
+        return self.page.with_formulas(html)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        return f'<img src="{entities.escape(url)}" alt="{entities.escape(text)}">'
+
+
+def raw(latex: str, block: bool = False) -> str:
+    """LaTeX in HTML, on which the filter of pandoc hands it on as it is."""
+    tag = "pre" if block else "code"
+    return f'<{tag} class="latex">{entities.escape(latex)}</{tag}>'
+
+
+def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
+    """LaTeX for each piece of HTML, in one run of pandoc; headings one level down.
+
+    ``name`` keeps the headings of one notebook apart from those of another. Raises UserError
+    if pandoc can't be run.
     """
+    pieces = list(pieces)
     if not pieces:
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        names = []
-        for i, piece in enumerate(pieces):  # a file each, so that no piece can spoil the next
-            Path(folder, f"{i}.md").write_text(piece, encoding="utf-8")
-            Path(folder, f"{i}b.md").write_text(f"{_BOUNDARY}{i}", encoding="utf-8")
-            names += [f"{i}.md", f"{i}b.md"]
-        to = ["--to", "latex", "--shift-heading-level-by=1", "--wrap=preserve"]
-        to += ["--syntax-highlighting=none"]
-        to += ["--lua-filter", str(files(__package__) / "templates" / "markdown.lua")]
-        scope = ["--file-scope", *names]
-        if trusted:
-            latex = _run(["--from", _FORMAT, *to, *scope], folder, seconds)
-        else:
-            read = _run(["--from", _UNTRUSTED, "--to", "json", *scope], folder, seconds)
-            latex = _run(["--from", "json", *to], folder, seconds, _disarmed_json(read))
-    parts = re.split(rf"\s*{_BOUNDARY}\d+\s*", latex)
-    return [part.strip() for part in parts[: len(pieces)]]
-
-
-def _run(arguments: list[str], folder: str, seconds: float, content: str = "") -> str:
-    """What pandoc prints, run in ``folder`` on the files named in ``arguments``, or ``content``."""
-    command = [pandoc(), *arguments]
-    try:
-        run = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",  # pandoc's, whatever the locale
-            input=content,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(f"pandoc is not done with the Markdown after {seconds:g} s") from None
+    _link(pieces, name)
+    command = [pandoc(), "--from=html+smart-auto_identifiers", "--to=latex", "--wrap=preserve"]
+    command += ["--shift-heading-level-by=1"]
+    command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
+    content = _PIECE.join(map(str, pieces))
+    run = subprocess.run(command, input=content, capture_output=True, encoding="utf-8")
     if run.returncode:
-        lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
-        raise UserError(f"pandoc refuses the Markdown: {lines[-1]}")
-    return run.stdout
+        last = [run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]][0][-1]
+        raise UserError(f"{name}: pandoc refuses its Markdown: {last}")
+    return [part.strip() for part in run.stdout.split("%% piece")]
 
 
-def _disarmed_json(document: str) -> str:
-    """``document``, as pandoc has read it, without what could reach out of its page."""
-    try:
-        return json.dumps(_disarmed(json.loads(document)))
-    except RecursionError:
-        raise UserError("the Markdown of an output is nested too deeply") from None
+def _link(pieces: list[BeautifulSoup], name: str) -> None:
+    """Make links to headings lead there, as in Jupyter; links to nothing become plain text."""
+    known: dict[str, str] = {}
+    for piece in pieces:
+        for tag in piece.find_all(["h1", "h2", "h3", "h4", "h5", "h6"]):
+            tag["id"] = tag.get("id") or "-".join(tag.get_text().split())
+        for tag in piece.find_all("a", attrs={"name": True}):
+            tag["id"] = tag["name"]
+        for tag in piece.find_all(id=True):
+            target = _anchor(tag["id"])
+            if target in known or not target:
+                del tag["id"]
+            else:
+                tag["id"] = known[target] = f"{name}:{len(known) + 1}"
+    for piece in pieces:
+        for tag in piece.find_all("a", href=True):
+            address = tag["href"]
+            if address.startswith("#") and (target := known.get(_anchor(address[1:]))):
+                tag["href"] = f"#{target}"
+            elif address.startswith(("#", "javascript:", "attachment:", "data:")):
+                tag.unwrap()
 
 
-def _disarmed(node):
-    """A part of pandoc's document: risky formulas and raw LaTeX as code, pictures as their text.
+def _anchor(text: str) -> str:
+    """What is the same in a heading and in the links to it that people write."""
+    return re.sub(r"\W+", "-", entities.unescape(text)).strip("-").lower()
 
-    So are links within the document, whose targets the PDF may not have. This looks at what
-    pandoc has understood, not at the Markdown, which can be written in more ways than one
-    would think of.
-    """
-    if isinstance(node, list):
-        return [_disarmed(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    kind, content = node.get("t"), node.get("c")
-    risky = kind == "RawInline" or (kind == "Math" and not _is_harmless(content[1]))
-    if risky or kind == "RawBlock":
-        code = {"t": "Code", "c": [["", [], []], content[1]]}
-        return {"t": "Para", "c": [code]} if kind == "RawBlock" else code
-    if kind == "Image" or (kind == "Link" and content[2][0].startswith("#")):
-        return {"t": "Span", "c": [["", [], []], _disarmed(content[1])]}
-    return {name: _disarmed(part) for name, part in node.items()}
+
+def _color_cells(soup: BeautifulSoup) -> None:
+    """Note the colors of cells for the filter: HTML's own, and those of a pandas Styler."""
+    sheet = " ".join(tag.get_text() for tag in soup.find_all("style"))
+    rules: dict[str, str] = {}
+    for names, rule in re.findall(r"((?:#[\w-]+[,\s]*)+)\{([^}]*)\}", sheet):
+        for name in re.findall(r"#([\w-]+)", names):
+            rules[name] = f"{rules.get(name, '')};{rule}"
+    for tag in soup.find_all(["td", "th"]):
+        style = f"{rules.get(tag.get('id', ''), '')};{tag.get('style', '')}"
+        found = {"fill": re.search(r"background(?:-color)?\s*:\s*([#\w]+)", style)}
+        found["ink"] = re.search(r"(?<![\w-])color\s*:\s*([#\w]+)", style)
+        given = {"fill": tag.get("bgcolor")} | {k: match[1] for k, match in found.items() if match}
+        for name, color in given.items():
+            if is_color_like(color) and color not in ("none", "transparent"):
+                tag[f"data-{name}"] = to_hex(color).removeprefix("#").upper()
+
+
+def _shorten_tables(soup: BeautifulSoup) -> None:
+    for table in soup.find_all("table"):
+        rows = table.find_all("tr")
+        for row in rows[MAX_ROWS:]:
+            row.decompose()
+        if len(rows) > MAX_ROWS:
+            note = soup.new_tag("p")
+            note.string = f"[… {len(rows) - MAX_ROWS:,} more rows are in the notebook]"
+            table.insert_after(note)
+
+
+def _bars_hidden(source: str) -> str:
+    """Markdown whose tables are not torn by a bar in a formula or in code."""
+    if not re.search(r"(?m)^[\s|:-]*-[\s|:-]*\|[\s|:-]*$", source):
+        return source
+    lines = []
+    for line in source.split("\n"):
+        if line.count("|") > 1:
+            line = re.sub(r"\$[^$]+\$", _bar_in_formula, line)
+            line = re.sub(r"`[^`]+`", lambda code: code[0].replace("|", _BAR), line)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _bar_in_formula(match: re.Match) -> str:
+    return match[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+
+
+def _right_to_left(run: re.Match) -> str:
+    return raw(prose(entities.unescape(run[0])))
+
+
+def _style(tag: Tag, name: str) -> str:
+    found = re.search(rf"(?<![\w-]){name}\s*:\s*([\d.]+(?:px|%))", str(tag.get("style", "")))
+    return found[1] if found else ""
+
+
+def _put(tag: Tag, latex: str, block: bool = False) -> None:
+    """LaTeX in the place of an element."""
+    tag.replace_with(BeautifulSoup(raw(latex, block), "html.parser"))
 
 
 @cache
@@ -105,67 +291,3 @@ def pandoc() -> str:
         return pypandoc.get_pandoc_path()
     except OSError:
         raise UserError("pandoc is missing: run `make setup`") from None
-
-
-def harmless_math(latex: str) -> str | None:
-    """``latex`` if it is one formula made of known mathematical commands, else None.
-
-    A run's output is data: it may be typeset, but must not read files or define anything.
-    """
-    text = latex.strip()
-    match = re.fullmatch(r"\$\$(.+)\$\$|\$(?:\\displaystyle)?(.+)\$|\\\[(.+)\\\]", text, re.S)
-    if match is None:
-        return None
-    formula = next(group for group in match.groups() if group).strip()
-    if _is_harmless(formula):
-        return f"\\[{formula}\\]"
-    return None
-
-
-def _is_harmless(formula: str) -> bool:
-    commands = set(re.findall(r"\\([A-Za-z]+|.)", formula, re.S))
-    # \begin{input} would call \input: TeX looks up whatever stands in the braces.
-    ends = re.findall(r"\\(?:begin|end)(\{[a-zA-Z]*\*?\})?", formula)
-    return (
-        commands <= _known_commands()
-        and all(end.strip("{}") in _ENVIRONMENTS for end in ends)
-        and not re.search(r"[%#$~]|\^\^|\n\s*\n", formula)
-        and _balanced(formula)
-    )
-
-
-def _balanced(formula: str) -> bool:
-    depth = 0
-    for brace in re.findall(r"(?<!\\)[{}]", formula):
-        depth += 1 if brace == "{" else -1
-        if depth < 0:
-            return False
-    return depth == 0
-
-
-_STRUCTURE = """
-frac dfrac tfrac cfrac sqrt left right middle big Big bigg Bigg bigl bigr Bigl Bigr text mathrm
-mathbf mathit mathcal mathbb mathsf operatorname begin end overline underline hat bar tilde vec
-dot ddot quad qquad limits nolimits binom sum prod int iint iiint oint lim max min sup inf log
-ln exp sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh coth det gcd arg deg dim hom
-ker Pr to le ge ne displaystyle textstyle substack stackrel overset underset overbrace
-underbrace cdots ldots dots vdots ddots lvert rvert lVert rVert langle rangle lfloor rfloor
-lceil rceil not mid pmod bmod pm mp times boldsymbol symbf mathop hfill phantom backslash land
-lor lnot iff implies gets forall exists prime rightarrow leftarrow Rightarrow Leftarrow infty
-partial nabla cdot ast star circ bullet approx equiv alpha beta gamma delta epsilon varepsilon
-zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho varrho sigma varsigma tau
-upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega in
-notin subset subseteq cup cap setminus emptyset leq geq neq ll gg sim simeq propto perp parallel
-top bot ell hbar Re Im aleph colon
-"""
-
-
-_ENVIRONMENTS = set(
-    "matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array cases aligned gathered "
-    "split".split()
-)
-
-
-@cache
-def _known_commands() -> set[str]:
-    return set(_STRUCTURE.split()) | set("\\,;:! {}|_&%#$")

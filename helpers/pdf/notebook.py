@@ -1,11 +1,14 @@
-"""Reading and writing notebooks: what is not a notebook is refused in one line."""
+"""Notebooks as files and as runs: reading any of them, and what a run depends on."""
 
 import ast
+import copy
 import hashlib
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -14,57 +17,107 @@ from .. import mime
 from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = "data/results"  # where records lie, below the project's folder
-DATA = "the data sets"  # the part of ``components`` that lists files a run need not have read
+RESULTS = "data/results"  # where recorded runs lie, below the project's folder
+MARK = "homework"  # the key of our metadata in an executed notebook
+
+_CELLS = {  # what a cell and an output have, and what stands where it is missing
+    "code": {"metadata": {}, "source": "", "outputs": [], "execution_count": None},
+    "markdown": {"metadata": {}, "source": ""},
+    "raw": {"metadata": {}, "source": ""},
+}
+_OUTPUTS = {
+    "stream": {"name": "stdout", "text": ""},
+    "display_data": {"data": {}, "metadata": {}},
+    "execute_result": {"data": {}, "metadata": {}, "execution_count": None},
+    "error": {"ename": "", "evalue": "", "traceback": []},
+}
+_NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # as helpers.report makes them
+_FIELDS = {  # of each kind of content, besides its name: what the press uses, and its type
+    mime.RECORD: {"text": str},
+    mime.CLAIM: {"holds": bool, "evidence": str},
+}
+
+
+# Reading and writing
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """The notebook at ``path``, valid in nbformat 4.
+    """The notebook at ``path`` in nbformat 4.5, of whatever format, language and tidiness it is.
 
-    Raises UserError where there is no file, no JSON, no notebook, an old format or a notebook
-    in another language.
+    Raises UserError where there is no file, no JSON, or no notebook in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text.encode(errors="replace"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such notebook") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a notebook") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or absurdly nested
         raise UserError(f"{path} is not a notebook: not JSON ({error})") from None
-    if not isinstance(content, dict) or content.get("nbformat") != 4:
-        raise UserError(
-            f"{path} is not a notebook of format 4: open it in JupyterLab and save it again"
-        )
-    _give_ids(content)
     try:
-        text = json.dumps(content, ensure_ascii=False)
-        text = text.encode(errors="replace").decode()  # half a surrogate pair is no character
-        notebook = nbformat.reads(text, as_version=4)
-        nbformat.validate(notebook)
-    except Exception as error:  # nbformat and its back ends raise a dozen kinds
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is not a valid notebook: {first_line}") from None
-    language = notebook.metadata.get("kernelspec", {}).get("language") or "python"
-    if language != "python":
-        raise UserError(f"{path} is a notebook in {language}; only Python is run here")
-    return notebook
+        if content["nbformat"] < 4:
+            content = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
+        cells = [_cell(cell) for cell in content["cells"]]
+    except Exception as error:  # whatever odd content raises
+        raise UserError(f"{path} is not a notebook: {type(error).__name__} {error}") from None
+    _give_ids(cells)
+    metadata = content.get("metadata") or {}
+    if kernel := metadata.get("kernelspec"):
+        metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"} | kernel
+    return nbformat.from_dict(
+        {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    )
 
 
-def _give_ids(content: dict) -> None:
+def _cell(cell: dict) -> dict:
+    """A cell with all that belongs to its kind and nothing else; what is no kind is raw text."""
+    kind = cell["cell_type"] if cell["cell_type"] in _CELLS else "raw"
+    found = {"cell_type": kind, "id": cell.get("id")} | _only(cell, _CELLS[kind])
+    found["source"] = _joined(found["source"])
+    if isinstance(cell.get("attachments"), dict) and kind != "code":
+        found["attachments"] = cell["attachments"]
+    if kind == "code":
+        found["outputs"] = [_output(output) for output in found["outputs"]]
+    return found
+
+
+def _output(output: dict) -> dict:
+    kind = output["output_type"]
+    if kind not in _OUTPUTS:
+        return {
+            "output_type": "stream",
+            "name": "stderr",
+            "text": f"[an output of the unknown type {kind!r}]\n",
+        }
+    found = {"output_type": kind} | _only(output, _OUTPUTS[kind])
+    if kind == "stream":
+        found["text"] = _joined(found["text"])
+    if "data" in found:
+        json_like = lambda name: name.endswith(("json", "+json"))
+        found["data"] = {n: v if json_like(n) else _joined(v) for n, v in found["data"].items()}
+    return found
+
+
+def _only(given: dict, defaults: dict) -> dict:
+    """The fields that ``defaults`` names; a missing one as it stands there."""
+    return {
+        name: copy.copy(default) if given.get(name) is None else given[name]
+        for name, default in defaults.items()
+    }
+
+
+def _joined(text: Any) -> Any:
+    return "".join(text) if isinstance(text, list) else text
+
+
+def _give_ids(cells: list[dict]) -> None:
     """Tell cells apart that were copied with their id, or have none, as Colab writes them."""
     seen: set[str] = set()
-    cells = content.get("cells")
-    for i, cell in enumerate(cells if isinstance(cells, list) else []):
-        if not isinstance(cell, dict):
-            continue
-        if "id" not in cell:
-            cell["id"] = f"cell-{i}"
-            content["nbformat_minor"] = 5  # the first format in which cells have one
-        if isinstance(cell["id"], str):
-            if cell["id"] in seen:
-                cell["id"] = f"copy-{i}"
-            seen.add(cell["id"])
+    for i, cell in enumerate(cells):
+        name = cell["id"] if re.fullmatch(r"[\w-]{1,64}", str(cell["id"]), re.A) else f"cell-{i}"
+        cell["id"] = f"copy-{i}" if cell["id"] is None or name in seen else name
+        seen.add(cell["id"])
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
@@ -88,8 +141,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+# Cells
+
+
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The notebook's own code cells, without the one that papermill injects and Colab's."""
+    """The notebook's own code cells, without the one that is injected and Colab's."""
     return [
         cell
         for cell in notebook.cells
@@ -98,10 +154,7 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def is_colab(cell: NotebookNode) -> bool:
-    """Whether this is the cell that fetches the helpers in Colab, and elsewhere does nothing.
-
-    It is no part of a run's identity, so a new version or address makes no run outdated.
-    """
+    """Whether this is the cell that fetches the helpers in Colab, and elsewhere does nothing."""
     return "colab" in tags(cell)
 
 
@@ -116,87 +169,146 @@ def bundles(executed: NotebookNode) -> list[NotebookNode]:
     return [output.data for output in outputs if "data" in output]
 
 
-def lacks_data(executed: NotebookNode) -> bool:
-    """Whether a run computed on a stand-in, or without some of its data sets."""
-    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    warned = any("StandInWarning" in output.get("text", "") for output in outputs)
-    stamps = [output.get("data", {}).get(mime.STAMP, {}) for output in outputs]
-    return warned or "stand-in" in str(stamps)
+# Runs
 
 
-def components(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
-    """What a run's numbers depend on besides its parameters, each part as a hash.
+@dataclass(frozen=True)
+class Claim:
+    """A statement that a notebook checked."""
 
-    The notebook's code cells, the helper modules it uses, the locked packages and the data
-    sets at hand count; prose does not.
+    name: str
+    holds: bool
+    evidence: str
+    notebook: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """An executed notebook, read once: what the rest of the press asks of it."""
+
+    name: str
+    notebook: NotebookNode
+    values: dict[str, str]  # as they read in print
+    claims: dict[str, Claim]
+    stamp: dict[str, Any]
+
+    @property
+    def on_stand_in(self) -> bool:
+        """Whether it computed on data that stand in for those its text is about."""
+        return bool(self.stamp.get("stand_in"))
+
+    @property
+    def mark(self) -> dict:
+        """What execute noted: key, profile, ended."""
+        return self.notebook.metadata.get(MARK, {})
+
+
+def read_run(path: Path) -> Run:
+    """The executed notebook at ``path`` as a run. Raises UserError."""
+    return as_run(read_notebook(path), path.stem)
+
+
+def as_run(notebook: NotebookNode, name: str) -> Run:
+    """An executed notebook as a run.
+
+    Raises UserError for a name that stands for two values or two claims.
     """
-    from ..data import present
+    values: dict[str, str] = {}
+    claims: dict[str, Claim] = {}
+    stamp: dict[str, Any] = {}
+    for data in bundles(notebook):
+        if isinstance(data.get(mime.STAMP), dict):
+            stand_in = stamp.get("stand_in") or data[mime.STAMP].get("stand_in")
+            stamp = data[mime.STAMP] | {"stand_in": bool(stand_in)}
+        if mime.RECORD in data:
+            content = checked(data, mime.RECORD, name)
+            text = values.setdefault(content["name"], content["text"])
+            if text != content["text"]:
+                raise UserError(
+                    f"{name} records {content['name']!r} as {text!r} and as {content['text']!r}"
+                )
+        if mime.CLAIM in data:
+            content = checked(data, mime.CLAIM, name)
+            if content["name"] in claims:
+                raise UserError(f"{name} files the claim {content['name']!r} twice")
+            claims[content["name"]] = Claim(
+                content["name"], content["holds"], content["evidence"], name
+            )
+    return Run(name, notebook, values, claims, stamp)
 
-    code = [cell.source for cell in code_cells(notebook)]
-    modules = {str(p.relative_to(root)): p.read_bytes() for p in helper_modules(notebook, root)}
+
+def checked(data: NotebookNode, kind: str, place: str) -> NotebookNode:
+    """The value or claim in an output. Raises UserError if no helper of ours wrote it."""
+    content = data[kind]
+    good = isinstance(content, dict) and _NAME.fullmatch(str(content.get("name")))
+    if not good or not all(isinstance(content.get(k), t) for k, t in _FIELDS[kind].items()):
+        raise UserError(f"{place} shows a broken value or claim: write it with helpers.report")
+    return content
+
+
+# What a run depends on
+
+
+def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path]:
+    """The files that a notebook in ``folder`` may read: what it imports of ``helpers``, whatever
+    lies beside it (modules, data, pictures), the recorded runs it shows, and the locked packages.
+    """
+    beside = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.suffix not in (".ipynb", ".pyc")
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     lock = root / "requirements.lock"
-    parts = {
-        "the notebook's code": json.dumps(code).encode(),
-        **modules,
-        "requirements.lock": lock.read_bytes() if lock.exists() else b"",
-        DATA: json.dumps(present()).encode(),
-    }
-    return {name: digest(content) for name, content in parts.items()}
+    return [
+        *helper_modules(notebook, root),
+        *sorted(beside),
+        *records(notebook, root),
+        *filter(Path.is_file, [lock]),
+    ]
 
 
-def digest(content: bytes) -> str:
-    """Sixteen hexadecimal digits that stand for ``content`` in an identity."""
-    return hashlib.sha256(content).hexdigest()[:16]
+def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
+    """Each file's content as a few hexadecimal digits; of a large one, its size and date.
 
-
-def dependencies(notebook: NotebookNode, root: Path = ROOT) -> dict[str, str]:
-    """``components``, and the records that the notebook shows."""
-    shown = {str(p.relative_to(root)): digest(p.read_bytes()) for p in records(notebook, root)}
-    return components(notebook, root) | shown
-
-
-def differing(
-    before: dict[str, str], after: dict[str, str], but: tuple[str, ...] = ()
-) -> list[str]:
-    """The parts that differ, less those whose names begin with one of ``but``.
-
-    The data sets are left out: a run may itself download them.
+    Names are as seen from ``base`` or the project's folder, so that these may be moved.
     """
-    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
-    return [name for name in names if not name.startswith((DATA, *but))]
+    found = {}
+    for path in paths:
+        facts = path.stat()
+        large = facts.st_size > 20_000_000
+        content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
+        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), Path())
+        found[str(path.relative_to(top))] = hashlib.sha256(content).hexdigest()[:16]
+    return found
 
 
-def identity(
-    notebook: NotebookNode,
-    parameters: dict,
-    root: Path = ROOT,
-    *,
-    parts: dict[str, str] | None = None,
-) -> str:
-    """Equal identity, equal outputs: a hash of parameters and ``dependencies``.
-
-    And of the code cells' tags, of which some say how a cell is run, such as skip-execution, and
-    of the number of threads, which changes a sum's last bits. ``parts`` are the dependencies
-    where they have been read already.
-    """
-    parts = dependencies(notebook, root) if parts is None else parts
-    tagged = [tags(cell) for cell in code_cells(notebook)]
+def cache_key(notebook: NotebookNode, values: dict, files: dict[str, str]) -> str:
+    """Equal key, equal outputs: code cells and their tags, parameters, threads and files."""
+    code = [(cell.source, tags(cell)) for cell in code_cells(notebook)]
     threads = os.environ.get("OMP_NUM_THREADS")
-    content = [sorted(parameters.items()), sorted(parts.items()), tagged, threads]
-    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+    content = json.dumps([code, sorted(values.items()), threads, sorted(files.items())])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def data_at_hand(root: Path = ROOT) -> tuple[list[Path], str]:
+    """The folders of the data sets, and a digest of what lies there: stand-ins give way to it."""
+    top = Path(os.environ.get("DATA_DIR") or root / "data" / "cache")
+    if not top.is_dir():
+        return [path for path in [top.parent] if path.is_dir()], ""
+    sets = [p for p in sorted(top.iterdir()) if p.name not in ("features", "checkpoints")
+            and not p.name.startswith(".")]  # fmt: skip
+    names = [str(path.relative_to(top)) for entry in sets for path in [entry, *entry.rglob("*")]]
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    return [top, *filter(Path.is_dir, sets)], digest
 
 
 def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The records that a notebook shows: ``recorded("topic")``, or ``"data/results/x.json"``.
-
-    They are no part of a run of its own that is recorded, or a notebook that shows its own
-    records would never be done.
-    """
+    """The recorded runs that a notebook shows: ``runs("vit_training")``."""
     code = "\n".join(cell.source for cell in code_cells(notebook))
-    topics = re.findall(r"\b(?:recorded|runs)\(\s*[\"'](\w+)[\"']", code)
-    files = {root / name for name in re.findall(r"[\"'](data/results/[\w/-]+\.json)[\"']", code)}
-    found = {path for name in topics for path in (root / RESULTS / name).glob("*.json")}
-    return sorted(found | set(filter(Path.is_file, files)))
+    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
+    return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
 
 
 def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
@@ -212,9 +324,15 @@ def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
 
 
 def _imported(source: str, package: Path, root: Path) -> set[Path]:
-    """Files of ``helpers`` named by the import statements of ``source``."""
+    """Files of ``helpers`` that the import statements of ``source`` name; all if it is unclear."""
+    if "helpers" not in source and package == root:
+        return set()
+    try:
+        tree = ast.parse(re.sub(r"^([ \t]*)[%!?].*", r"\1pass", source, flags=re.M))
+    except SyntaxError:  # what only IPython reads
+        return set((root / "helpers").rglob("*.py"))
     names: set[str] = set()
-    for node in ast.walk(_parsed(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -228,22 +346,3 @@ def _imported(source: str, package: Path, root: Path) -> set[Path]:
     files = {path.with_suffix(".py") for path in candidates}
     files |= {path / "__init__.py" for path in candidates}
     return {path for path in files if path.is_file()}
-
-
-def _parsed(source: str) -> ast.Module:
-    """The syntax tree of a cell or module; what only IPython reads is translated by IPython."""
-    try:
-        return ast.parse(source)
-    except SyntaxError:
-        return _translated(source)
-
-
-def _translated(source: str) -> ast.Module:
-    """The syntax tree of a cell with %magics, !commands or name?; of one with %% its body's."""
-    from IPython.core.inputtransformer2 import TransformerManager  # slow, and seldom needed
-
-    lines = ("" if line.lstrip().startswith("%%") else line for line in source.split("\n"))
-    try:
-        return ast.parse(TransformerManager().transform_cell("\n".join(lines)))
-    except SyntaxError:  # the run itself shows where
-        return ast.Module([], [])

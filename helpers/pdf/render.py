@@ -1,85 +1,58 @@
-"""An executed notebook as the body of a LaTeX document, set by nbconvert with our template."""
+"""An executed notebook as the body of a LaTeX document: what Jupyter shows, cell by cell."""
 
-import base64
-import binascii
-import io
+import ast
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from bs4 import BeautifulSoup
 from filelock import FileLock
-from nbconvert.exporters import LatexExporter
-from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
-from PIL import Image
-from pygments import format, lex
-from pygments.formatters import LatexFormatter
-from pygments.lexers import PythonLexer
-from pygments.style import Style
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
-from pypdf import PdfReader
 
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
-from .evidence import checked
-from .markdown import harmless_math, pandoc, to_latex
-from .notebook import is_colab, read_notebook, tags, write_atomically
-from .tables import html_tables
-from .text import claimed, escape, plain, prose, sentence
-from .widgets import final_text
+from .listing import MAX_OUTPUT, highlight_macros, inline_code, listing, text_block
+from .markdown import Page, to_latex
+from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
+from .pictures import NoPicture, Pictures, decoded
+from .text import claimed, escape, prose, sentence
+from .widgets import VIEW_MIME, final_text
 
-MAX_LINE = 95  # characters of a monospaced line that fit on the page
-MAX_OUTPUT = 6000  # characters of text that one output may print on paper
-_LOOKS = ("image/", "text/html", "application/vnd.plotly")  # of an object, beside its text
-PICTURES = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
+__all__ = ["highlight_macros", "lock", "render"]
 
-
-class PrintStyle(Style):
-    """Colours that stay readable on paper and in grey."""
-
-    styles = {  # noqa: RUF012 (Pygments wants it so)
-        Keyword: "bold #0057A0",
-        Name.Decorator: "#0057A0",
-        Name.Function: "bold",
-        Name.Class: "bold",
-        Operator.Word: "bold #0057A0",
-        Number: "#7A4A00",
-        String: "#00654B",
-        Comment: "italic #666666",
-    }
+_PICTURES = ("application/pdf", "image/svg+xml", "image/png", "image/jpeg", "image/gif")
+_PICTURES += ("image/webp", "image/bmp")  # the best first
+_PAGE = 40  # rows of a table that fit under one another
+_MAX_HTML = 1_000_000  # characters, beyond which the plain text is set
+_OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>|<VegaLite .*")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
+_NO_INPUT = {"hide-input", "remove-input"}
+_NO_OUTPUT = {"hide-output", "remove-output"}
+_NOTHING = {"hide-cell", "remove-cell"}
+_QUARTO = re.compile(r"^#\|\s*(echo|output|include)\s*:\s*false\b.*$", re.M)
 
 
-def render(executed: Path, target: Path) -> None:
+def render(executed: Path, target: Path) -> list[str]:
     """Write the LaTeX body of ``executed`` to ``target``, X.tex, and pictures to X.figures.
 
-    Raises UserError for another kind of target, and for an output that can be set neither as
-    it is nor as text.
+    Returns warnings, ``notebook: cell 3: …``, of what paper can't show; they also go to
+    X.warnings. Raises UserError for another kind of target, and for a broken claim.
     """
     if target.suffix != ".tex":
         raise UserError(f"{target}: the LaTeX goes to a file whose name ends in .tex")
-    notebook = read_notebook(executed)
-    for number, cell in enumerate(notebook.cells, 1):
-        cell.metadata.number = number  # by which an error names it
-    notebook.cells = [cell for cell in notebook.cells if _is_shown(cell)]
-    outputs = Outputs(folder=target.with_suffix(".figures"))
-    exporter = LatexExporter(
-        template_name="homework",
-        extra_template_basedirs=[str(Path(__file__).parent / "templates")],
-        default_preprocessors=[],  # nbconvert's own would want Inkscape, and stumble over bad data
-        preprocessors=[Prose(), Code(), outputs],
-    )
-    for cells in _parted(notebook.cells):
-        if parts := _parts(cells[0]):
-            cells[0].metadata.begin = f"\n\\nbpart{{{parts}}}\\ifhwpart\n"
-            cells[-1].metadata.end = "\n\\fi\n"
-    body, _ = exporter.from_notebook_node(notebook)
+    body = Body(read_notebook(executed), target, (executed.parent, ROOT / "notebooks", Path()))
+    latex = body.latex()
+    pictures = body.page.pictures
     with lock(target.parent):
-        for outdated in outputs.folder.glob("figure-*"):
+        for outdated in pictures.folder.glob("figure-*"):
             outdated.unlink()
-        for path, data in outputs.pictures.items():
+        for path, data in pictures.files.items():
             write_atomically(path, data)
-        write_atomically(target, body)
+        write_atomically(target.with_suffix(".warnings"), "".join(f"{w}\n" for w in body.warnings))
+        write_atomically(target, latex)
+    return body.warnings
 
 
 def lock(bodies: Path) -> FileLock:
@@ -88,20 +61,163 @@ def lock(bodies: Path) -> FileLock:
     return FileLock(bodies / ".lock")
 
 
-def _is_shown(cell: NotebookNode) -> bool:
-    """Whether a cell has a place on paper; its claims count all the same."""
-    return not is_colab(cell) and not {"remove-cell", "hide-cell"} & set(tags(cell))
+class Body:
+    """A notebook on its way to LaTeX: its parts are LaTeX, or HTML that pandoc turns at once."""
+
+    def __init__(self, notebook: NotebookNode, target: Path, places: tuple[Path, ...]) -> None:
+        self.name, self.number, self.warnings = target.stem, 0, []
+        self.page = Page(self.name, Pictures(target.with_suffix(".figures"), places), self.warn)
+        self.widgets = notebook.metadata.get("widgets", {})
+        info = notebook.metadata.get("language_info", {})
+        self.language = str(info.get("pygments_lexer") or info.get("name") or "python")
+        self.parameters = parameters_line(notebook.cells)
+        for number, cell in enumerate(notebook.cells, 1):
+            cell.metadata.number = number  # by which a warning names it
+        self.cells = [c for c in notebook.cells if not is_colab(c) and not _NOTHING & set(tags(c))]
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(f"{self.name}: cell {self.number}: {text}")
+
+    def latex(self) -> str:
+        parts: list[str | BeautifulSoup] = []
+        for named, cells in groupby(self.cells, key=_parts):
+            parts += [rf"\nbpart{{{named}}}\ifhwpart"] * bool(named)
+            for cell in cells:
+                self.number = cell.metadata.number
+                shown = list(self._cell(cell))
+                parts += [rf"\nbcell{{{self.number}}}", *self.page.formulas.definitions, *shown]
+                self.page.formulas.definitions.clear()
+            parts += [r"\fi"] * bool(named)
+        found = iter(to_latex([p for p in parts if isinstance(p, BeautifulSoup)], self.name))
+        latex = [next(found) if isinstance(part, BeautifulSoup) else part for part in parts]
+        return "\n\n".join(latex) + "\n"
+
+    def _cell(self, cell: NotebookNode) -> Iterator[str | BeautifulSoup]:
+        if cell.cell_type == "markdown":
+            yield self.page.markdown(without_badge(cell.source), cell.get("attachments", {}))
+        elif cell.cell_type == "raw":
+            yield self._raw(cell)
+        else:
+            yield from self._code(cell)
+            if not _NO_OUTPUT & set(tags(cell)) and "output" not in _switched_off(cell):
+                for output in _joined(cell.outputs):
+                    yield self._output(output)
+
+    def _raw(self, cell: NotebookNode) -> str | BeautifulSoup:
+        kind = str(cell.metadata.get("raw_mimetype") or cell.metadata.get("format") or "")
+        if "latex" in kind:
+            return cell.source
+        if kind == "text/html":
+            return self.page.html(cell.source)
+        if kind == "text/markdown":
+            return self.page.markdown(cell.source, {})
+        return text_block(cell.source)
+
+    def _code(self, cell: NotebookNode) -> Iterator[str]:
+        """The input, unless somebody folded it: by a tag, in Lab, in Quarto, or as Colab's form."""
+        if self.parameters and {"parameters", "injected-parameters"} & set(tags(cell)):
+            yield self.parameters.pop()
+            return
+        form = cell.metadata.get("cellView") == "form"
+        if form and (title := re.match(r"#\s*@title\s+([^{\n]+)", cell.source)):
+            yield rf"\nbform{{{prose(title[1].strip())}}}"
+        folded = form or cell.metadata.get("jupyter", {}).get("source_hidden")
+        if not folded and not _NO_INPUT & set(tags(cell)) and "echo" not in _switched_off(cell):
+            source = re.sub(r"(?m)^#\| .*\n?", "", cell.source)
+            if source.strip():
+                yield listing(source, "nbcode", self.language)
+
+    def _output(self, output: NotebookNode) -> str | BeautifulSoup:
+        if output.output_type == "stream":
+            return text_block(_ADDRESS.sub("", output.text))
+        if output.output_type == "error":
+            return text_block("\n".join(output.traceback), "nberror")
+        if "data" not in output:
+            return self._unknown(f"an output of type {output.output_type!r}")
+        return self._ours(output.data) or self._bundle(output.data, output.get("metadata", {}))
+
+    def _ours(self, data: NotebookNode) -> str:
+        """What ``helpers.report`` shows."""
+        if mime.CLAIM in data:
+            claim = checked(data, mime.CLAIM, f"cell {self.number}")
+            mark = "holds" if claim["holds"] else "fails"
+            return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{claimed(claim['evidence'])}}}"
+        if mime.RECORD in data:
+            return "%"
+        if mime.STAMP in data:
+            return rf"\nbstamp{{{prose(str(data.get('text/plain', '')))}}}"
+        return listing(data[mime.SOURCE], "nbsource") if mime.SOURCE in data else ""
+
+    def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
+        """The best of what an output offers."""
+        plain, html = (_text(data.get(kind)) for kind in ("text/plain", "text/html"))
+        if latex := _text(data.get("text/latex")):
+            return self._latex(latex, sentence(str(metadata.get("caption") or "")))
+        if VIEW_MIME in data:
+            shown = final_text(data, self.widgets) or plain
+            return text_block(_ADDRESS.sub("", shown)) or self._unknown("a widget")
+        kinds = [kind for kind in _PICTURES if data.get(kind)]
+        if kinds:
+            return self._picture(data[kinds[0]], kinds[0], metadata)
+        if markdown := _text(data.get("text/markdown")):
+            return self.page.markdown(markdown[:MAX_OUTPUT], {})
+        named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
+        if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
+            shown = self.page.html(html)
+            if shown.get_text(strip=True):
+                return shown
+        if plain and not (named and len(data) > 1):
+            return "" if plain.startswith("<Figure") else text_block(_ADDRESS.sub("", plain))
+        kinds = [kind for kind in data if kind != "text/plain"]
+        return self._unknown(", ".join(kinds)) if kinds else "%"
+
+    def _latex(self, latex: str, caption: str) -> str | BeautifulSoup:
+        """A table or mathematics; any other text with its mathematics."""
+        if r"\begin{tabular}" in latex:
+            title = rf"\nbcaption{{table}}{{{caption}}}" if caption else ""
+            if latex.count("\\\\\n") > _PAGE:
+                latex = latex.replace("{tabular}", "{longtable}")
+                return rf"\begin{{nbtables}}{title}{latex}\end{{nbtables}}"
+            fitted = rf"\begin{{adjustbox}}{{max width=\linewidth}}{latex}\end{{adjustbox}}"
+            together = rf"\begin{{nbtogether}}{title}{fitted}\end{{nbtogether}}"
+            return rf"\begin{{nbtables}}{together}\end{{nbtables}}"
+        text = re.sub(r"^\$\\displaystyle|^\$(?!\$)", "$$", latex.strip())
+        text = re.sub(r"(?<!\$)\$$", "$$", text) if text.startswith("$$") else text
+        text = text.replace("&", "&amp;").replace("<", "&lt;")
+        return self.page.html(text.replace("\n\n", "<p>"))
+
+    def _picture(self, content: str, kind: str, metadata: NotebookNode) -> str:
+        caption, alt = (str(metadata.get(key) or "") for key in ("caption", "alt"))
+        size = metadata.get(kind, {})
+        width = str(size.get("width", "")) if isinstance(size, dict) else ""
+        try:
+            picture = self.page.pictures.latex(decoded(content), width, alt or caption)
+        except NoPicture as why:
+            return self._unknown(f"a picture, {kind}, but {why}")
+        return rf"\nbfigure{{{picture}}}{{{sentence(caption)}}}"
+
+    def _unknown(self, what: str) -> str:
+        """One line in the place of what paper can't show, and a warning."""
+        self.warn(f"shows {what}, which is not on paper: display it as a picture, text or table")
+        return rf"\nbstamp{{[In the notebook only: {escape(what)}]}}"
 
 
-def _shows_input(cell: NotebookNode) -> bool:
-    """Whether nobody folds the code: by a tag, in JupyterLab, or as a form in Colab."""
-    folded = cell.metadata.get("jupyter", {}).get("source_hidden")
-    form = cell.metadata.get("cellView") == "form"
-    return not (folded or form or {"hide-input", "remove-input"} & set(tags(cell)))
+def parameters_line(cells: list[NotebookNode]) -> list[str]:
+    """The parameters a run had, in a line, then nothing for each further cell that sets them.
 
-
-def _shows_outputs(cell: NotebookNode) -> bool:
-    return not {"hide-output", "remove-output"} & set(tags(cell))
+    Empty where a cell does more than give names to plain values: then it is shown as it is.
+    """
+    chosen = [c for c in cells if {"parameters", "injected-parameters"} & set(tags(c))]
+    values: dict[str, str] = {}
+    try:
+        for node in (node for cell in chosen for node in ast.parse(cell.source).body):
+            (name,) = node.targets if isinstance(node, ast.Assign) else (node.target,)
+            ast.literal_eval(node.value)
+            values[name.id] = ast.unparse(node.value)
+    except (SyntaxError, ValueError, AttributeError, TypeError):
+        return []
+    shown = ", ".join(inline_code(f"{name} = {value}") for name, value in values.items())
+    return ["%"] * (len(chosen) - 1) + [rf"\nbparameters{{{shown}}}"] if shown else []
 
 
 def _parts(cell: NotebookNode) -> str:
@@ -109,188 +225,20 @@ def _parts(cell: NotebookNode) -> str:
     return ",".join(tag.removeprefix("part-") for tag in tags(cell) if tag.startswith("part-"))
 
 
-def _parted(cells: list[NotebookNode]) -> list[list[NotebookNode]]:
-    """Runs of cells that belong to the same parts."""
-    return [list(run) for _, run in groupby(cells, key=_parts)]
+def _switched_off(cell: NotebookNode) -> set[str]:
+    """``echo`` or ``output``, where Quarto's options of the cell say so."""
+    found = set(_QUARTO.findall(cell.source))
+    return found | {"echo", "output"} if "include" in found else found
 
 
-class Prose(Preprocessor):
-    """Markdown cells to LaTeX, all of them in one run of pandoc."""
-
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
-        sources = [without_badge(cell.source) for cell in cells]
-        pandoc()  # that it is missing is no cell's fault
-        try:
-            found = to_latex(sources)
-        except UserError:
-            _name_culprit(cells, sources)
-            raise
-        for cell, latex in zip(cells, found, strict=True):
-            cell.metadata.latex = latex
-        return nb, resources
+def _is_styled(html: str) -> bool:
+    """Whether HTML is a small web page, of which paper shows less than the plain text does."""
+    page = re.search(r"<style|<script", html, re.I)
+    return bool(page) and not re.search(r"<table|<img", html, re.I)
 
 
-def _name_culprit(cells: list[NotebookNode], sources: list[str]) -> None:
-    """Raise the UserError of the first cell whose Markdown pandoc can't turn to LaTeX by itself."""
-    for cell, source in zip(cells, sources, strict=True):
-        try:
-            to_latex([source], seconds=10)
-        except UserError as error:
-            raise UserError(f"cell {cell.metadata.number}: {error}") from None
-
-
-class Code(Preprocessor):
-    """Code cells to highlighted, wrapped listings."""
-
-    def preprocess_cell(self, cell, resources, index):
-        if cell.cell_type == "code":
-            cell.metadata.latex = listing(cell.source, "nbcode") if _shows_input(cell) else ""
-        return cell, resources
-
-
-class Outputs(Preprocessor):
-    """Each output to LaTeX by the best of its representations; ``pictures`` go to ``folder``."""
-
-    def __init__(self, folder: Path, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.folder, self.pictures = folder, {}
-
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        self.widgets = nb.metadata.get("widgets", {})
-        return super().preprocess(nb, resources)
-
-    def preprocess_cell(self, cell, resources, index):
-        if cell.cell_type == "code":
-            self.cell = f"cell {cell.metadata.number}"
-            shown = [self._output(output) for output in _joined(cell.outputs)]
-            cell.metadata.shown = shown if _shows_outputs(cell) else []
-        return cell, resources
-
-    def _output(self, output: NotebookNode) -> str:
-        if output.output_type == "stream":
-            return text_block(output.text)
-        if output.output_type == "error":
-            return text_block("\n".join(output.traceback), "nberror")
-        data, metadata = output.data, output.metadata
-        caption, alt = (str(metadata.get(key) or "") for key in ("caption", "alt"))
-        if mime.CLAIM in data:
-            claim = checked(data, mime.CLAIM, self.cell)
-            mark = "holds" if claim["holds"] else "fails"
-            return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{claimed(claim['evidence'])}}}"
-        if mime.RECORD in data:
-            return ""
-        if mime.STAMP in data:
-            return rf"\nbstamp{{{prose(str(data.get('text/plain', '')))}}}"
-        if mime.SOURCE in data:
-            return listing(data[mime.SOURCE], "nbsource")
-        for kind in PICTURES:
-            if kind in data:
-                return self._picture(data[kind], kind, caption, alt)
-        return self._text(data, caption)
-
-    def _text(self, data: NotebookNode, caption: str) -> str:
-        """Tables, mathematics, Markdown and plain text, in this order."""
-        if "application/vnd.jupyter.widget-view+json" in data:
-            shown = final_text(data, self.widgets) or str(data.get("text/plain", ""))
-            return text_block(shown) if shown else ""
-        if tables := html_tables(str(data.get("text/html", ""))):
-            title = rf"\nbcaption{{table}}{{{sentence(caption)}}}" if caption else ""
-            first = rf"\begin{{nbtogether}}{title}{tables[0]}\end{{nbtogether}}"
-            return "\n".join([r"\begin{nbtables}", first, *tables[1:], r"\end{nbtables}"])
-        if "text/latex" in data and (latex := harmless_math(data["text/latex"])):
-            return latex
-        if "text/markdown" in data and len(data["text/markdown"]) <= MAX_OUTPUT:
-            return to_latex([data["text/markdown"]], trusted=False)[0]
-        looks = [kind for kind in data if kind.startswith(_LOOKS)]
-        for kind in ("text/plain", "text/markdown"):
-            if kind in data and not (looks and _is_bare_name(data[kind])):
-                return text_block(data[kind])
-        if not data:
-            return ""
-        raise UserError(
-            f"{self.cell} shows {', '.join(looks or data)}, which can't be printed: "
-            "display it as text, a table, or a Matplotlib figure"
-        )
-
-    def _picture(self, content: str, kind: str, caption: str, alt: str) -> str:
-        try:
-            data = base64.b64decode(content, validate=False)
-            _check_picture(data, kind)
-        except binascii.Error:
-            raise UserError(f"{self.cell} shows a picture that is not valid base64") from None
-        except Exception as error:  # whatever the readers of pictures raise
-            raise UserError(f"{self.cell} shows a broken picture, {kind}: {error}") from None
-        path = self.folder / f"figure-{len(self.pictures) + 1}{PICTURES[kind]}"
-        self.pictures[path] = data
-        name = f"{self.folder.parent.name}/{self.folder.name}/{path.name}"
-        return rf"\nbfigure{{{name}}}{{{sentence(caption)}}}{{{prose(alt or caption)}}}"
-
-
-def _is_bare_name(text: str) -> bool:
-    """Whether the text says no more than what kind of object this is: <…SVG object>."""
-    return text.startswith("<") and " object" in text and text.endswith(">") and "\n" not in text
-
-
-def _check_picture(data: bytes, kind: str) -> None:
-    """Raise the reader's exception if ``data`` is not a whole picture of this ``kind``."""
-    if kind == "application/pdf":
-        PdfReader(io.BytesIO(data)).pages[0].get_contents()
-        return
-    with Image.open(io.BytesIO(data), formats=[kind.removeprefix("image/")]) as picture:
-        picture.load()
-
-
-def listing(source: str, environment: str) -> str:
-    """Python ``source``, highlighted, in a fancyvrb environment that wraps long lines."""
-    source = plain(source.strip("\n")).expandtabs(4)
-    tokens = lex(source, PythonLexer())
-    alike = groupby(tokens, key=lambda token: _look(token[0]))  # TeX takes its time over each
-    merged = ((look, "".join(text for _, text in group)) for look, group in alike)
-    formatter = LatexFormatter(style=PrintStyle, envname=environment)
-    lines = format(merged, formatter).splitlines()
-    return _verbatim(lines[1:-1], environment, source)
-
-
-def _look(kind: _TokenType) -> _TokenType:
-    """The most general kind of token that is printed like this one."""
-    styled = PrintStyle.style_for_token
-    while kind.parent is not None and styled(kind) == styled(kind.parent):
-        kind = kind.parent
-    return kind
-
-
-def highlight_macros() -> str:
-    """The definitions that ``listing``'s output uses."""
-    return LatexFormatter(style=PrintStyle).get_style_defs()
-
-
-def text_block(text: str, environment: str = "nboutput") -> str:
-    """Plain output, cleaned of terminal codes and cut at a page or so."""
-    text = plain(text).strip("\n")
-    if not text.strip():
-        return ""
-    if len(text) > MAX_OUTPUT:
-        left_out = len(text) - MAX_OUTPUT
-        text = f"{text[:MAX_OUTPUT]}\n[… {left_out:,} more characters are in the notebook]"
-    text = text.expandtabs(8)
-    return _verbatim([_escape_line(line) for line in text.split("\n")], environment, text)
-
-
-def _verbatim(lines: list[str], environment: str, text: str) -> str:
-    """The lines of ``text`` as they are, in LaTeX.
-
-    The class is told how many, so that it can break pages well, and not to look for places to
-    break in lines that fit, which would take it long.
-    """
-    widths = (sum(1 + (c >= "\u2500") for c in line) for line in text.split("\n"))
-    fits = max(widths) <= MAX_LINE
-    begin = rf"\hwlines{{{len(lines)}}}\begin{{{environment}}}" + "[breaklines=false]" * fits
-    return "\n".join([begin, *lines, rf"\end{{{environment}}}"])
-
-
-def _escape_line(line: str) -> str:
-    return re.sub(r"[\\{}]", lambda match: escape(match[0]), line)
+def _text(content: str | list[str] | None) -> str:
+    return content if isinstance(content, str) else "".join(map(str, content or ()))
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:

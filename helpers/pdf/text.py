@@ -26,6 +26,9 @@ _SPECIAL = {
 }
 _PROSE = {character: _SPECIAL[character] for character in "\\{}$&#%_^~<>|`"} | {'"': "''"}
 
+# A run of Hebrew, Arabic and the like, with what stands between its words.
+_LETTER = "[\u0590-\u08ff\ufb1d-\ufefc]"
+RIGHT_TO_LEFT = re.compile(f"{_LETTER}(?:[^A-Za-z]*{_LETTER})?")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?!\w)")
 _MINUS = re.compile(r"(?<![\w)\]}.+-])-(?=\d)")
 
@@ -51,7 +54,7 @@ def _last_written(line: str) -> str:
 
 def escape(text: str) -> str:
     """``text`` set character by character, quotes straight: code, output, names of files."""
-    return _escaped(plain(text))
+    return characters(plain(text))
 
 
 def prose(text: str) -> str:
@@ -63,7 +66,7 @@ def sentence(text: str) -> str:
     """``text`` of a run as prose, in which numbers, and code in backticks, are set as such."""
     parts = re.split(r"`([^`]+)`", plain(text))
     return "".join(
-        rf"\texttt{{{_escaped(part)}}}" if i % 2 else _with_numbers(part, _prose)
+        rf"\texttt{{{characters(part)}}}" if i % 2 else _with_numbers(part, _prose)
         for i, part in enumerate(parts)
     )
 
@@ -76,16 +79,27 @@ def claimed(evidence: str) -> str:
 
 def table_cell(text: str) -> str:
     """``text`` character by character, its numbers as numbers."""
-    return _with_numbers(plain(text), _escaped)
+    return _with_numbers(plain(text), characters)
 
 
-def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
+def characters(text: str) -> str:
+    """``text`` as ``escape`` sets it, where nothing is to be cleaned."""
+    return _set(text, _SPECIAL)
 
 
 def _prose(text: str) -> str:
     text = re.sub(r'"([^"]*)"', "“\\1”", text.replace("\n", " "))
-    return "".join(_PROSE.get(character, character) for character in text)
+    return _set(text, _PROSE)
+
+
+def _set(text: str, special: dict[str, str]) -> str:
+    """``text`` with its special characters, and with its runs from right to left, as LaTeX."""
+    parts, end = [], 0
+    for run in RIGHT_TO_LEFT.finditer(text):
+        parts += [text[end : run.start()], run[0]]
+        end = run.end()
+    latex = ["".join(special.get(c, c) for c in part) for part in (*parts, text[end:])]
+    return "".join(rf"\nbrtl{{{part}}}" if i % 2 else part for i, part in enumerate(latex))
 
 
 def _with_numbers(text: str, convert: Callable[[str], str]) -> str:

@@ -1,133 +1,201 @@
 """One edition to one PDF: values, claims and the student's details go in, latexmk sets it."""
 
 import datetime
+import difflib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .edition import Edition, read_edition
+from .check import check, edition_runs, page_map, place
+from .edition import STUDENT, Edition, answer_files, file_name, read_edition, without_comments
 from .errors import UserError
-from .evidence import Evidence, check_answers, gather
-from .execute import MARK
-from .foresee import STUDENT, answer_files
+from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
-from .notebook import lacks_data, read_notebook, write_atomically
-from .preflight import check, page_map
-from .references import read_works, reference_list
+from .notebook import Claim, Run, write_atomically
 from .render import highlight_macros, lock
 from .text import claimed, escape, prose, sentence
 
+TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
+
 
 def typeset(
-    source: Path, work: Path, target: Path, *, student: dict[str, str], profile: str, limit: float
+    source: Path,
+    work: Path,
+    target: Path,
+    *,
+    student: dict[str, str],
+    course: dict[str, str],
+    profile: str,
+    limit: float,
+    question: int = 0,
+    draft: bool = False,
 ) -> list[str]:
     """Set the edition ``source`` in the folder ``work`` and publish it as ``target``.
 
     ``work`` holds ``executed/`` and ``notebooks/`` (the rendered bodies); ``limit`` is the
-    largest PDF to accept, in MB. Beside ``target`` goes ``<name>.pages.json``. Returns the
-    preflight's warnings. Raises UserError for whatever keeps the document from being right.
+    largest PDF to accept, in MB; ``question`` sets that one only. Beside ``target`` go its page
+    map and, for Make, the files that TeX read. Returns warnings. Raises UserError for whatever
+    keeps the document from being right.
     """
-    edition = read_edition(source)
+    edition = read_edition(source, question)
+    answers = answer_files(source, edition)
     with lock(work / "notebooks"):
-        _forget_removed(source.parent.parent / "notebooks", work, edition)
-        executed = executed_notebooks(work, edition)
-        _check_profiles(executed, profile)
-        evidence = gather(executed)
-        answers = answer_files(source, edition)
-        absent = [name for name in edition.notebooks if name not in {p.stem for p in executed}]
-        check_answers(answers, evidence, absent)
-        _lay_out(source, work, answers)
-        macros = _settings(student, profile, evidence, executed)
-        macros += reference_list(read_works(source.with_name("references.toml")), answers, executed)
-        texts = {str(p): p.read_text(encoding="utf-8") for p in [source, *answers]}
-        bodies = [work / "notebooks" / f"{path.stem}.tex" for path in executed]
-        texts |= {f"notebooks/{p.stem}.ipynb": p.read_text(encoding="utf-8") for p in bodies}
-        texts = {STUDENT: " ".join(student.values())} | texts
-        texts["a claim's evidence or a value"] = macros
-        write_atomically(work / f"{edition.name}.settings.tex", glyph_macros(texts) + "\n" + macros)
-        run_latex(work, edition.name, _epoch(executed))
-        checked = check(work, edition, executed, limit)
+        runs = edition_runs(work, edition)
+        _check_profiles(runs, profile)
+        values, claims = gather(runs)
+        absent = [n for n in edition.all_notebooks if file_name(n) not in {r.name for r in runs}]
+        check_answers([source, *answers], values, claims, absent)
+        bodies = _bodies(source, work, edition)
+        macros = _settings(student, profile, values, claims, runs)
+        sources = [source, *answers, *bodies]
+        if any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources):
+            bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
+            macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
+        texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
+        texts |= {str(path): _text(path) for path in [source, *answers]}
+        texts |= {f"notebooks/{path.stem}.ipynb": _text(path) for path in bodies}
+        glyphs = glyph_macros(texts)
+        _lay_out(work, edition, course, f"{glyphs}\n{macros}")
+        _run_latex(source.parent, work, edition.name, _epoch(runs))
+        checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
         if errors:
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
-        _publish(work, target, edition)
-        return [finding.text for finding in findings]
+        _publish(source.parent, work, target, edition)
+    notes = [path.with_suffix(".warnings") for path in bodies]
+    told = [line for path in notes if path.exists() for line in _text(path).splitlines()]
+    return [*filter(None, told), *(finding.text for finding in findings)]
 
 
-def executed_notebooks(work: Path, edition: Edition) -> list[Path]:
-    """The edition's notebooks that were executed and rendered in ``work``, in order."""
+def gather(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, Claim]]:
+    """The values (as they read in print) and claims of all runs.
+
+    Raises UserError for a claim that does not hold, and for a name that two notebooks use.
+    """
+    values: dict[str, str] = {}
+    claims: dict[str, Claim] = {}
+    owner: dict[str, str] = {}
+    for run in runs:
+        for name in [*run.values, *run.claims]:
+            if owner.setdefault(name, run.name) != run.name:
+                raise UserError(f"{run.name} uses the name {name!r} that {owner[name]} uses, too")
+        values |= run.values
+        claims |= run.claims
+    for claim in claims.values():
+        if not claim.holds:
+            raise UserError(f"{claim.notebook}: the claim {claim.name!r} does not hold in this run")
+    return values, claims
+
+
+def check_answers(
+    answers: list[Path], values: Iterable[str], claims: Iterable[str], absent: Sequence[str] = ()
+) -> None:
+    """Every value and claim that an answer names must come from a notebook of this build.
+
+    ``absent`` are notebooks that the document names and lacks. Raises UserError with the file and
+    line of the first that does not.
+    """
+    for path in answers:
+        for number, line in enumerate(without_comments(_text(path)).splitlines(), 1):
+            for kind, name in named(line):
+                known = list(values if kind == "val" else claims)
+                if name in known:
+                    continue
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
+                verb = "records" if kind == "val" else "proves"
+                raise UserError(
+                    f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
+                )
+
+
+def named(latex: str) -> list[tuple[str, str]]:
+    """What a piece of LaTeX names: ``("verified", "rnn2d/parameters")`` and the like."""
     return [
-        work / "executed" / f"{name}.ipynb"
-        for name in edition.notebooks
-        if (work / "executed" / f"{name}.ipynb").exists()
-        and (work / "notebooks" / f"{name}.tex").exists()
+        (kind, name.strip())
+        for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
+        for name in (names.split(",") if kind == "verified" else [names])
     ]
 
 
-def _forget_removed(notebooks: Path, work: Path, edition: Edition) -> None:
-    """Remove the bodies of notebooks that are not there any more: TeX would read them."""
-    for name in edition.notebooks:
-        if not (notebooks / f"{name}.ipynb").exists():
-            (work / "notebooks" / f"{name}.tex").unlink(missing_ok=True)
-
-
-def _check_profiles(executed: list[Path], profile: str) -> None:
+def _check_profiles(runs: Sequence[Run], profile: str) -> None:
     """Raises UserError for a notebook of another profile: a document never mixes them."""
-    for path in executed:
-        ran = read_notebook(path).metadata.get(MARK, {}).get("profile", profile)
-        if ran != profile:
-            raise UserError(f"{path} is of profile {ran}, not {profile}: execute it again")
+    for run in runs:
+        if (ran := run.mark.get("profile", profile)) != profile:
+            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
 
 
-def _lay_out(source: Path, work: Path, answers: list[Path]) -> None:
-    """Everything TeX may read, in one folder, so that it needs to look nowhere else."""
-    for folder, files in (("answers", answers), ("fonts", BUNDLED_FONTS)):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-        for path in files:
-            shutil.copyfile(path, work / folder / path.name)
-    for path in (source, source.with_name("homework.cls")):
-        shutil.copyfile(path, work / path.name)
-    write_atomically(work / "highlight.tex", highlight_macros())
+def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
+    """The rendered notebooks; those of notebooks that are not there any more are removed."""
+    bodies = []
+    for name in edition.notebooks:
+        body = work / "notebooks" / f"{file_name(name)}.tex"
+        if (source.parent.parent / "notebooks" / f"{name}.ipynb").exists() and body.exists():
+            bodies.append(body)
+        else:
+            body.unlink(missing_ok=True)
+    return bodies
 
 
 def _settings(
-    student: dict[str, str], profile: str, evidence: Evidence, executed: list[Path]
+    student: dict[str, str],
+    profile: str,
+    values: dict[str, str],
+    claims: dict[str, Claim],
+    runs: Sequence[Run],
 ) -> str:
-    """What the press knows, as macros of the class."""
-    lacking = [path.stem for path in executed if lacks_data(read_notebook(path))]
-    lines = [
-        rf"\student{{{prose(student['name'])}}}",
-        rf"\netid{{{prose(student['netid'])}}}",
-        rf"\collaborators{{{prose(student['collaborators'])}}}",
-        rf"\tools{{{prose(student['tools'])}}}",
-        rf"\profile{{{profile}}}",
-        rf"\standins{{{prose(', '.join(lacking))}}}",
-    ]
-    lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in evidence.values.items()]
-    lines += [rf"\defclaim{{{name}}}" for name in evidence.claims]
+    """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
+    lines = [rf"\{'student' if key == 'name' else key}{{{prose(text)}}}"
+             for key, text in student.items()]  # fmt: skip
+    lines.append(rf"\profile{{{profile}}}")
+    lines.append(rf"\standins{{{prose(', '.join(r.name for r in runs if r.on_stand_in))}}}")
+    lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
+    lines += [rf"\defclaim{{{name}}}" for name in claims]
     entries = []
-    for path in executed:
-        claims = [claim for claim in evidence.claims.values() if claim.notebook == path.stem]
-        entries += [rf"\claimgroup{{{escape(path.stem)}}}"] if claims else []
-        entries += [rf"\claimline{{{claim.name}}}{{{claimed(claim.evidence)}}}" for claim in claims]
+    for run in runs:
+        entries += [rf"\claimgroup{{{escape(run.name)}}}"] if run.claims else []
+        entries += [
+            rf"\claimline{{{c.name}}}{{{claimed(c.evidence)}}}" for c in run.claims.values()
+        ]
     if entries:
         lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
 
 
-def run_latex(work: Path, name: str, epoch: int) -> None:
-    """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell, no reading elsewhere.
+def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str) -> None:
+    """What is written for TeX; the rest it finds in ``solutions_latex``."""
+    facts = {"course": prose(course["course"]), "university": prose(course["university"]),
+             "paper": f"{course['paper']}paper", "accent": course["accent"]}  # fmt: skip
+    macros = "\n".join(rf"\def\hw{name}{{{text}}}" for name, text in facts.items())
+    write_atomically(work / "hwcourse.tex", macros + "\n")
+    write_atomically(work / "highlight.tex", highlight_macros())
+    write_atomically(work / f"{edition.name}.settings.tex", settings)
+    write_atomically(work / f"{edition.name}.tex", edition.latex)
+    (work / "fonts").mkdir(exist_ok=True)
+    for path in BUNDLED_FONTS:
+        if not (work / "fonts" / path.name).exists():
+            shutil.copyfile(path, work / "fonts" / path.name)
 
-    Raises UserError with TeX's own first error.
+
+def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
+    """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell.
+
+    Raises UserError with all of TeX's errors, each where the user wrote it.
     """
     if not shutil.which("latexmk") or not shutil.which("xelatex"):
         raise UserError("TeX is not installed: run `make tex`")
+    here = os.path.relpath(latex, work)  # short in the log, and no space in it
     settings = {
-        "openin_any": "p",  # nothing outside this folder and TeX's own trees
+        "TEXINPUTS": f".:{here}:{here}/answers:{here}/figures:",
+        "BIBINPUTS": f"{here}:",
+        "openin_any": "p",  # by no path that leads out of these folders and TeX's own trees
         "openout_any": "p",
         "shell_escape": "f",
         "max_print_line": "10000",
@@ -136,47 +204,63 @@ def run_latex(work: Path, name: str, epoch: int) -> None:
         "TZ": "UTC",
         "LC_ALL": "C",
     }
-    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode", "-halt-on-error"]
-    command += [
-        "-latexoption=-no-shell-escape",
-        "-latexoption=-file-line-error",
-        "-quiet",
-        f"{name}.tex",
-    ]
+    options = ["-no-shell-escape", "-file-line-error"]
+    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode"]
+    command += [f"-latexoption={option}" for option in options]
+    limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
     run = subprocess.run(
-        command, cwd=work, env=os.environ | settings, capture_output=True, stdin=subprocess.DEVNULL
+        [*command, "-quiet", f"{name}.tex"],
+        cwd=work,
+        env=os.environ | settings,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
     )
     if run.returncode:
-        for ending in ("aux", "map", "out"):  # read by the next run, and perhaps what stopped this
+        for ending in ("aux", "map", "out", "bbl"):  # read by the next run, and perhaps the cause
             (work / f"{name}.{ending}").unlink(missing_ok=True)
         log = work / f"{name}.log"
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        detail = first_error(text) or run.stderr.decode(errors="replace")[-400:]
-        raise UserError(f"XeLaTeX stopped: {detail.strip()}\nThe whole log: {log}")
+        detail = "\n".join(tex_errors(_text(log) if log.exists() else "", work))
+        detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
+        raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
 
-def first_error(log: str) -> str:
-    """TeX's first error, with its file and line and the text there; empty if there is none.
+def tex_errors(log: str, work: Path) -> list[str]:
+    """TeX's errors, each once: the notebook's cell or the answer's line, what, the text there."""
+    found = []
+    lines = log.splitlines()
+    for i, line in enumerate(lines):
+        match = re.match(r"(?:! |(\.[^\n:]*\.\w+):(\d+): )(.*)", line)
+        if not match or "Emergency stop" in line:
+            continue
+        near = next((text for text in lines[i + 1 : i + 12] if text.startswith("l.")), "")
+        text = near.partition(" ")[2].strip()[-60:]
+        where = f"{place(match[1], int(match[2]), work)}: " if match[1] else ""
+        missing = re.search(r"File [`']([^']*)' not found", match[3])
+        hint = ": put it into solutions_latex/figures/" if missing else ""
+        found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
+    return list(dict.fromkeys(found))[:20]
 
-    Two searches: one pattern for both takes exponential time where no line is named.
-    """
-    message = re.search(r"^(?:!|\./[^\n:]+\.\w+:\d+:) .*", log, re.M)
-    if not message:
-        return ""
-    line = re.compile(r"^l\.\d+ .*", re.M).search(log, message.end())
-    what = message[0].removeprefix("! ").removeprefix("./")
-    return f"{what} ({line[0]})" if line else what
 
-
-def _epoch(executed: list[Path]) -> int:
+def _epoch(runs: Sequence[Run]) -> int:
     """When the newest notebook ran, so that the same notebooks give the same bytes."""
-    ends = [read_notebook(path).metadata.get("papermill", {}).get("end_time") for path in executed]
+    ends = [run.mark.get("ended") for run in runs]
     times = [datetime.datetime.fromisoformat(end).timestamp() for end in ends if end]
     return int(max(times, default=315532800))
 
 
-def _publish(work: Path, target: Path, edition: Edition) -> None:
+def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     """Page map first, PDF last: who sees the PDF sees its page map, too."""
+    read = re.findall(r"^INPUT (.*)", _text(work / f"{edition.name}.fls"), re.M)
+    paths = {Path(os.path.normpath(work / name)) for name in read}
+    own = [for_make(path) for path in sorted(paths) if path.is_relative_to(latex)]
+    own += [for_make(path) for path in sorted(latex.glob("*.bib"))]
+    rule = [f"{for_make(target)}: {' '.join(own)}", *(f"{name}:" for name in own)]
+    write_atomically(target.with_suffix(".d"), "\n".join(rule) + "\n")
     pages = page_map(work, edition)
     write_atomically(target.with_suffix(".pages.json"), json.dumps(pages, indent=2) + "\n")
     write_atomically(target, (work / f"{edition.name}.pdf").read_bytes())
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")

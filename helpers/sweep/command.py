@@ -1,185 +1,199 @@
 """``homework sweep`` and ``homework results``: the command line of the sweep."""
 
-import argparse
-import math
 import os
-import reprlib
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import click
 
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook
-from ..pdf.parameters import read_parameters
-from . import local
+from ..pdf.parameters import read_recipe
+from . import engine
 from .plan import cross, grid, table
-from .runs import Job, Store, cores, jobs
+from .runs import Job, Store, cores, jobs, load
 
-FORMATS = ("text", "csv", "markdown", "latex")
-
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add ``sweep`` and ``results`` to the command line."""
-    sweep = commands.add_parser("sweep", help="run a notebook with many parameters")
-    sweep.add_argument("notebook", help="its name or path")
-    sweep.add_argument("-g", "--grid", action="append", default=[], metavar="NAME=VALUES",
-                       help="layers=4:8, heads=2,3,4, file='\"a,b.csv\"'; repeat it for every "
-                            "combination")  # fmt: skip
-    sweep.add_argument("-p", type=_not_for_sweeps, help=argparse.SUPPRESS)
-    sweep.add_argument("--zip", action="store_true", help="take the -g lists side by side")
-    sweep.add_argument("--runs", type=Path, metavar="CSV", help="runs from a table")
-    sweep.add_argument("--profile", default="quick", choices=["quick", "full"])
-    sweep.add_argument("--jobs", type=_processes, help="runs at the same time (default: 1)")
-    sweep.add_argument("--threads", type=_processes, default=1, help="of one run (1: as recorded)")
-    sweep.add_argument("--dry-run", action="store_true", help="say what would run, and why")
-    sweep.add_argument("--limit", type=_positive, help="run at most this many")
-    sweep.add_argument("--only-failed", action="store_true", help="run only what failed before")
-    sweep.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one run")
-    sweep.add_argument("--retries", type=_tries, default=0, help="further tries for a failed run")
-    sweep.add_argument("--fail-fast", action="store_true", help="start nothing after a failure")
-    sweep.add_argument(
-        "--gpus", type=_devices, default=(), metavar="0,1", help="devices to share out"
-    )
-    sweep.add_argument("--engine", default="local", choices=["local", "dask"])
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask scheduler")
-    sweep.set_defaults(run=run_sweep)
-
-    results = commands.add_parser("results", help="the records of a sweep as a table")
-    results.add_argument("notebook", help="its name")
-    results.add_argument("--metric", help="mean and spread over seeds of this one")
-    results.add_argument("--by", help="parameters to group by, a,b (default: those that vary)")
-    results.add_argument("--format", default="text", choices=FORMATS)
-    results.set_defaults(run=run_results)
+PROCESSES = click.IntRange(1, 64 * cores())
+SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 
 
-def run_sweep(options: argparse.Namespace) -> int:
+@click.command(help="Run a notebook with many parameters.")
+@click.argument("notebook")
+@click.option(
+    "-g",
+    "--grid",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
+    "repeat it for every combination",
+)
+@click.option("-p", nargs=2, multiple=True, hidden=True)
+@click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
+@click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
+@click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
+@click.option("--jobs", type=PROCESSES, help="runs at the same time (default: 1)")
+@click.option("--threads", type=PROCESSES, default=1, help="of one run (1: as recorded)")
+@click.option("--dry-run", is_flag=True, help="say what would run, and why")
+@click.option("--again", is_flag=True, help="run what is done, too")
+@click.option("--limit", type=click.IntRange(1), help="run at most this many")
+@click.option("--only-failed", is_flag=True, help="run only what failed before")
+@click.option("--metric", help="the value that progress shows")
+@click.option("--timeout", type=SECONDS, help="for one run")
+@click.option("--retries", type=click.IntRange(0, 1000), default=0, help="for a run that fails")
+@click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
+@click.option("--gpus", default="", metavar="0,1", help="devices to share out")
+@click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
+def sweep(**options) -> int:  # fmt: skip
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
-    _check_engine(options)
+    return run_sweep(SimpleNamespace(**options))
+
+
+@click.command(help="The records of a sweep as a table.")
+@click.argument("notebook")
+@click.option("--metric", help="mean and spread over seeds of this one")
+@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
+@click.option(
+    "--format", "style", default="text", type=click.Choice(["text", "csv", "markdown", "latex"])
+)
+def results(**options) -> None:  # fmt: skip
+    """Print the records of a sweep, or a value's mean and spread over seeds."""
+    run_results(SimpleNamespace(**options))
+
+
+def run_sweep(options: SimpleNamespace) -> int:
+    """Run what is not done yet; 1 if a run failed, else 0. ``options`` are those of ``sweep``."""
+    gpus = _checked(options)
     path = _notebook(options.notebook)
-    notebook = read_notebook(path)
-    plan = grid(options.grid, zipped=options.zip) if options.grid else [{}]
+    plan = grid(list(options.grid), zipped=options.zipped) if options.grid else [{}]
     if options.runs:
         plan = cross(table(options.runs), plan)
-    wanted = jobs(plan, notebook, options.profile, path)
+    wanted = jobs(plan, read_notebook(path), options.profile, path)
     store = Store(path.stem)
-    reasons = {job.digest: store.why(job) for job in wanted}
-    waiting = [job for job in wanted if reasons[job.digest]]
+
+    def why(job: Job) -> str:
+        return store.why(job) or ("asked for again" if options.again else "")
+
+    waiting = [job for job in wanted if why(job)]
     if options.only_failed:
         waiting = [job for job in waiting if store.has_failed(job)]
     waiting = waiting[: options.limit]
-    done = sum(not reason for reason in reasons.values())
+    done = sum(not why(job) for job in wanted)
     print(f"{len(wanted)} run{'s' * (len(wanted) != 1)}: {done} done, {len(waiting)} to run")
+    if done:
+        print("done: of the same parameters and recipe. Where code or data of yours have changed "
+              "since, raise the recipe or say --again")  # fmt: skip
     if options.dry_run:
         for job in wanted:
-            state = "run" if job in waiting else "skip" if reasons[job.digest] else "done"
-            print(f"  {state:4}  {job.label}  {reasons[job.digest]}".rstrip())
+            state = "run" if job in waiting else "skip" if why(job) else "done"
+            print(f"  {state:4}  {job.label}  {why(job)}".rstrip())
         return 0
     if not waiting:
         return 0
-    _check_gpus(options.gpus)
     with store.lock():  # what another sweep has done in the meantime is done
-        waiting = [job for job in waiting if store.why(job)]
-        return _run(waiting, store, path, options)
+        waiting = [job for job in waiting if why(job)]
+        settings = engine.Settings(
+            notebook=path,
+            jobs=options.jobs or max(1, len(gpus)),
+            threads=options.threads,
+            timeout=options.timeout,
+            retries=options.retries,
+            fail_fast=options.fail_fast,
+            gpus=gpus,
+            scheduler=options.scheduler,
+        )
+        return _run(waiting, store, settings, options.metric)
 
 
-def _check_engine(options: argparse.Namespace) -> None:
-    """Raises UserError for an option that the engine would not heed."""
-    if options.engine == "local" and options.scheduler:
-        raise UserError("--scheduler needs --engine dask: without it the runs would stay here")
-    if options.engine == "dask" and options.jobs:
+def _checked(options: SimpleNamespace) -> tuple[str, ...]:
+    """The devices of --gpus. Raises UserError for options that would not be heeded."""
+    if options.p:
+        name, value = options.p[0]
+        raise UserError(f"a sweep takes values as -g {name}={value}")
+    if options.scheduler and (options.jobs or options.gpus):
         raise UserError(
-            "--jobs is for --engine local: on a cluster, the number of workers and their "
-            "--nthreads say how many runs there are at the same time"
+            "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
+            "CUDA_VISIBLE_DEVICES of each say what runs at the same time, and where"
         )
-    if options.engine == "dask" and options.gpus:
-        raise UserError(
-            "--gpus is for --engine local: start each worker with the CUDA_VISIBLE_DEVICES "
-            "that it may use"
-        )
+    gpus = tuple(gpu.strip() for gpu in options.gpus.split(",")) if options.gpus else ()
+    if not all(gpus):
+        raise UserError(f"--gpus {options.gpus!r} is not a list of devices such as 0,1")
+    if gpus and not options.dry_run:
+        _check_gpus(gpus)
+    return gpus
 
 
 def _check_gpus(gpus: tuple[str, ...]) -> None:
     """Raises UserError for devices that are not there: runs would quietly take the processor."""
-    if not gpus:
-        return
     import torch
 
-    wanted = f"--gpus {','.join(gpus)}"
     if not torch.cuda.is_available():
         raise UserError(
-            f"{wanted}: PyTorch finds no GPU here: see `make doctor`, or leave --gpus out to run "
-            "on the processor"
+            f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, or leave "
+            "--gpus out to run on the processor"
         )
     # Where some are hidden, PyTorch counts the others only, and --gpus can name any.
-    if "CUDA_VISIBLE_DEVICES" in os.environ or not all(gpu.isdecimal() for gpu in gpus):
-        return
-    count = torch.cuda.device_count()
-    if absent := [gpu for gpu in gpus if int(gpu) >= count]:
-        there = "the only GPU is 0" if count == 1 else f"the GPUs are 0 to {count - 1}"
-        raise UserError(f"{wanted}: there is no GPU {absent[0]}; {there}")
+    count = 10**9 if "CUDA_VISIBLE_DEVICES" in os.environ else torch.cuda.device_count()
+    if absent := [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]:
+        raise UserError(
+            f"--gpus {','.join(gpus)}: there is no GPU {absent[0]}, only 0 to {count - 1}"
+        )
 
 
-def _run(waiting: list[Job], store: Store, path: Path, options) -> int:
-    if not waiting:
-        return 0
-    for leftover in store.work.glob("*.running.ipynb"):
-        leftover.unlink()
-    settings = local.Settings(
-        notebook=path,
-        jobs=options.jobs or max(1, len(options.gpus)),
-        threads=options.threads,
-        timeout=options.timeout,
-        retries=options.retries,
-        fail_fast=options.fail_fast,
-        gpus=options.gpus,
-    )
-    if options.engine == "dask":
-        from .cluster import run_all
-
-        outcomes = run_all(waiting, store, settings, options.scheduler)
-    else:
-        outcomes = local.run_all(waiting, store, settings)
-    failed, spent, started = 0, 0.0, time.monotonic()
-    for count, outcome in enumerate(outcomes, 1):
-        failed += bool(outcome.problem)
-        spent += outcome.seconds
+def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: str | None) -> int:
+    """Run the jobs and say how it goes; 1 if one failed."""
+    failed, doubtful, spent, started = {}, {}, 0.0, time.monotonic()
+    for count, outcome in enumerate(engine.run_all(waiting, store, settings), 1):
+        label, spent = outcome.job.label, spent + outcome.seconds
         if outcome.problem:
-            print(f"{outcome.job.label}: {outcome.problem}", file=sys.stderr, flush=True)
+            failed[label] = brief(outcome.problem)
+        else:
+            broken = [name for name, holds in outcome.record["claims"].items() if not holds]
+            doubtful |= {label: f"does not hold: {', '.join(broken)}"} if broken else {}
         at_once = max(settings.jobs, spent / (time.monotonic() - started))
         left = spent / count * (len(waiting) - count) / at_once
-        facts = [_last_metric(outcome), f"{outcome.seconds:.1f} s", f"{failed} failed"]
-        facts = " · ".join([*filter(None, facts), f"{_duration(left)} left"])
-        print(f"[{count}/{len(waiting)}] {outcome.job.label}: {facts}", flush=True)
+        facts = [failed.get(label), _value(outcome.record, metric), doubtful.get(label)]
+        facts += [f"{outcome.seconds:.1f} s", f"{len(failed)} failed", f"{_duration(left)} left"]
+        print(f"[{count}/{len(waiting)}] {label}: {' · '.join(filter(None, facts))}", flush=True)
     print(f"records: {store.records}")
+    for title, runs in (("failed", failed), ("recorded, but a claim", doubtful)):
+        for label, what in runs.items():
+            print(f"{title}: {label}: {what}", file=sys.stderr)
+    if failed:
+        print(f"what they did until then, and in full what went wrong: {store.work}/*.failed.*\n"
+              "the same command with --only-failed runs them again", file=sys.stderr)  # fmt: skip
     return 1 if failed else 0
 
 
-def run_results(options: argparse.Namespace) -> int:
-    """Print the records of a sweep, or a metric's mean and spread over seeds."""
-    from . import table as results
+def brief(problem: str, longest: int = 200) -> str:
+    """The first line of a problem, without the path of the notebook before it."""
+    line = problem.partition("\n")[0].partition(" failed: ")
+    text = line[2] or line[0]
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
-    path = _notebook(options.notebook)
-    frame = results.runs(Store(path.stem).records)
-    parameters = list(read_parameters(read_notebook(path), path))
-    by = list(dict.fromkeys(filter(None, map(str.strip, (options.by or "").split(",")))))
-    results.check_columns(frame, by)
-    varied = results.varied(frame, parameters)
-    by = by or varied
-    if options.metric:
-        frame = results.over_seeds(frame, by, options.metric)
-        print(results.write(frame, options.format))
-        if options.format == "text":
-            highest = frame.loc[frame["mean"].astype(float).idxmax()]
-            values = [f"{name} {results.shown(highest[name])}" for name in by]
-            mean = f"mean of {options.metric} {results.shown(highest['mean'])}"
-            print(f"highest: {', '.join([*values, mean])}")
-        return 0
-    shown = [*by, *varied, "seed"]  # else rows could not be told apart
-    frame = results.in_order(frame, shown)
-    same = [name for name in parameters if name in frame and name not in shown]
-    print(results.write(frame.drop(columns=same), options.format))
-    return 0
+
+def run_results(options: SimpleNamespace) -> None:
+    """Print a table of records; ``options`` are those of ``results``."""
+    from . import table as tables
+
+    path = Path(options.notebook)
+    if path.suffix != ".ipynb":
+        path = ROOT / "notebooks" / f"{path.name}.ipynb"
+    folder, recipe = Store(path.stem).records, None
+    if path.exists():
+        recipe = read_recipe(read_notebook(path), path)
+    elif not folder.exists():
+        _notebook(options.notebook)  # a word about a name that is neither notebook nor records
+    if not (records := load(folder)):
+        raise UserError(
+            f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
+        )
+    frame = tables.where(tables.everything(records, recipe), list(options.where))
+    by = list(dict.fromkeys(filter(None, map(str.strip, options.by.split(",")))))
+    print(tables.report(frame, by, options.metric, options.style))
 
 
 def _notebook(name: str) -> Path:
@@ -193,60 +207,14 @@ def _notebook(name: str) -> Path:
     return path.resolve()
 
 
-def whole(text: str, low: int, high: int) -> int:
-    """A number from the command line; argparse's error if it is not whole, or out of range."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        limit = f"from {low} to {high:,}" if high < sys.maxsize else f"of at least {low}"
-        raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not a whole number {limit}")
-    return number
-
-
-def _not_for_sweeps(pair: str) -> str:
-    """What `homework execute` takes as -p NAME VALUE, told apart from a sweep's -g."""
-    name, _, value = pair.partition("\0")
-    raise argparse.ArgumentTypeError(f"a sweep takes values as -g {name}={value or 'VALUES'}")
-
-
-def _positive(text: str) -> int:
-    return whole(text, 1, sys.maxsize)
-
-
-def _processes(text: str) -> int:
-    return whole(text, 1, 64 * cores())
-
-
-def _tries(text: str) -> int:
-    return whole(text, 0, 1000)
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= threading.TIMEOUT_MAX:  # beyond it no wait is possible; NaN is neither
-        raise argparse.ArgumentTypeError(
-            f"{reprlib.repr(text)} is not a number of seconds above 0; leave it out for no limit"
-        )
-    return number
-
-
-def _devices(text: str) -> tuple[str, ...]:
-    devices = tuple(device.strip() for device in text.split(","))
-    if not all(devices):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of devices such as 0,1")
-    return devices
-
-
-def _last_metric(outcome: local.Outcome) -> str:
-    if not outcome.record or not outcome.record["values"]:
-        return ""
-    name, value = list(outcome.record["values"].items())[-1]
-    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+def _value(record: dict | None, metric: str | None) -> str:
+    """The value that progress shows: the one asked for, else the last."""
+    values = record["values"] if record else {}
+    names = [name for name in values if metric in (None, name, name.partition("/")[2])]
+    if not names:
+        return f"no {metric}" if metric and record else ""
+    value = values[names[-1]]
+    return f"{names[-1]} {value:.4g}" if isinstance(value, float) else f"{names[-1]} {value}"
 
 
 def _duration(seconds: float) -> str:

@@ -7,6 +7,8 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+import yaml
+
 from ..pdf.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
@@ -16,16 +18,15 @@ MOST_RUNS = 100_000  # of a sweep
 LARGEST = 10**15  # number in a range: beyond it, a float is not exact
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
     """Runs from axes such as ``layers=4:8`` and ``heads=2,3,4``.
 
     A grid has every combination, the last axis changing fastest; ``zipped`` takes the axes
-    side by side. ``first:last`` and ``first:last:step`` include both ends. A list stands in
-    brackets, and a text with a comma, or one that reads like a range, in quotes:
-    ``sizes=[1,2],[3]`` and ``file="a,b.csv"``. Raises UserError.
+    side by side. ``first:last`` and ``first:last:step`` include both ends. Values are read as YAML
+    does: a list stands in brackets, and a text with a comma, or one that reads like a range, in
+    quotes: ``sizes=[1,2],[3]`` and ``file="a,b.csv"``. Raises UserError.
     """
     named: dict[str, list[str]] = {}
     for axis in axes:
@@ -84,40 +85,30 @@ def _check_count(runs: int) -> None:
 
 
 def _values(text: str, axis: str) -> list[str]:
-    values = []
-    for part in _split(text, axis):
-        if not part:
-            raise UserError(f"-g {axis!r}: a value is missing")
-        if _QUOTED.fullmatch(part):
-            values.append(part[1:-1])
-        else:
-            values += _range(part, axis) if _RANGE.fullmatch(part) else [part]
-    return values
+    """The values as typed: a YAML list, in which plain ``4:8`` is a range and quotes are taken off.
 
-
-def _split(text: str, axis: str) -> list[str]:
-    """``text`` at the commas that are in no brackets and no quotes.
-
-    A value that does not begin with one is text as it stands, such as ``it's`` or ``C:x[1``.
+    BaseLoader leaves every value a text: the notebook's parameters say what type it has.
     """
-    parts, depth, quote = [""], 0, ""
-    for character in text:
-        begins = not parts[-1].strip()
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'" and (depth or begins):
-            quote = character
-        elif character == "[" and (depth or begins):
-            depth += 1
-        elif character == "]" and depth:
-            depth -= 1
-        elif character == "," and not depth:
-            parts.append("")
-            continue
-        parts[-1] += character
-    if depth or quote:
-        raise UserError(f"-g {axis!r}: {'a quote' if quote else 'a bracket'} is not closed")
-    return [part.strip() for part in parts]
+    try:
+        items = yaml.compose(f"[{text}]", yaml.BaseLoader).value
+    except (yaml.YAMLError, RecursionError):
+        items = []
+    values = []
+    for item in items:
+        if isinstance(item, yaml.SequenceNode):
+            values.append(f"[{text}]"[item.start_mark.index : item.end_mark.index])
+        elif isinstance(item, yaml.MappingNode):
+            items = []
+        elif item.style is None and _RANGE.fullmatch(item.value):
+            values += _range(item.value, axis)
+        else:
+            values.append(item.value)
+    if not items:
+        raise UserError(
+            f"-g {axis!r}: write values with commas between, lists in brackets, and a text with "
+            "other signs in it in quotes"
+        )
+    return values
 
 
 def _range(text: str, axis: str) -> list[str]:
@@ -128,7 +119,7 @@ def _range(text: str, axis: str) -> list[str]:
     try:
         first, last, *rest = map(Decimal, text.split(":"))
         if not rest and (first % 1 or last % 1):
-            raise UserError(_needs_step(text, first, last, axis))
+            raise UserError(f"-g {axis!r}: a range of fractions needs a step, as in {text}:0.1")
         step = rest[0] if rest else Decimal(1 if last >= first else -1)
         count = math.floor((last - first) / step) + 1
     except ArithmeticError:  # a step of 0, or too large
@@ -136,14 +127,6 @@ def _range(text: str, axis: str) -> list[str]:
     if not 1 <= count <= MOST_VALUES or max(abs(first), abs(last)) > LARGEST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
     return [f"{(first + i * step).normalize():f}" for i in range(count)]
-
-
-def _needs_step(text: str, first: Decimal, last: Decimal, axis: str) -> str:
-    """What to say of ``0.1:0.5``: by steps of 1 it would be 0.1 alone."""
-    digits = min(number.normalize().as_tuple().exponent for number in (first, last))
-    step = Decimal((last < first, (1,), digits))
-    name = axis.partition("=")[0].strip()
-    return f"-g {axis!r}: a range of fractions needs a step: say {name}={text}:{step}"
 
 
 def _distinct(runs: list[Run]) -> list[Run]:

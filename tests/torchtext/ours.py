@@ -1,4 +1,4 @@
-"""Write what our tokenizer, vocabulary and labels make of real text, for torchtext to compare.
+"""Write what our tokenizer and labels make of real text, for torchtext to compare.
 
 Runs in the main environment, which never imports torchtext: ``python ours.py FOLDER``.
 """
@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from helpers.datasets import Corpus, imdb
+from helpers.data import imdb
 from helpers.text_encoder import load_encoder, minilm_folder
 
 EDGES = [
@@ -26,17 +26,10 @@ def main(folder: Path) -> None:
     reviews = imdb("test")
     texts = [*reviews.texts[:200], *reviews.texts[-200:]]
     tokenizer = load_encoder().tokenizer
-    corpus = Corpus(" ".join(" ".join(texts).lower().split()), reviews.source)
-    words, counts, ids = corpus.encode(min_count=2)
     ours = {
-        "source": reviews.source,
         "vocabulary_file": str(minilm_folder() / "vocab.txt"),
         "texts": EDGES + texts,
         "tokens": [tokenizer.tokenize(text) for text in EDGES + texts],
-        "corpus": corpus.text,
-        "words": words,
-        "counts": counts.tolist(),
-        "ids": ids.tolist(),
         "labels": [*reviews.labels[:200].tolist(), *reviews.labels[-200:].tolist()],
     }
     folder.mkdir(parents=True, exist_ok=True)

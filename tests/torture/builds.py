@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pdf_fixtures import like_a_clone
 from sweep import Small, figures
-from test_make import make, project
+from test_make import YOU, make, project
 
 from helpers.sweep.runs import load
 
@@ -55,14 +55,14 @@ ELSEWHERE = {
 @pytest.fixture
 def elsewhere(project, tmp_path):
     """The project's sources and executed notebooks in a folder with a difficult name."""
-    folder, student = project
+    folder = project
     copy = tmp_path / "Müll & Söhne, Straße 7"
     copy.mkdir()
     for name in ("solutions_latex", "notebooks"):
         shutil.copytree(folder / name, copy / name)
     like_a_clone(copy, "helpers")
     (copy / "build").mkdir()
-    yield copy, student, folder
+    yield copy, folder
 
 
 def carry(folder, copy):
@@ -72,11 +72,11 @@ def carry(folder, copy):
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_the_same_notebooks_give_the_same_bytes(elsewhere, monkeypatch, figures, name):
-    copy, student, folder = elsewhere
+    copy, folder = elsewhere
     carry(folder, copy)
     for variable, value in ELSEWHERE[name].items():
         monkeypatch.setenv(variable, value)
-    shown = make(copy, *student)
+    shown = make(copy, *YOU)
     assert ": executed" not in shown
     assert (copy / "build" / "tiny.pdf").read_bytes() == (folder / "build/tiny.pdf").read_bytes()
     figures["PDFs equal to the byte elsewhere"] += 1
@@ -84,7 +84,7 @@ def test_the_same_notebooks_give_the_same_bytes(elsewhere, monkeypatch, figures,
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount")
 def test_only_build_need_be_writable(elsewhere, figures):
-    copy, student, folder = elsewhere
+    copy, folder = elsewhere
     if subprocess.run(["mount", "--bind", copy, copy]).returncode:
         pytest.skip("may not mount")
     try:
@@ -92,12 +92,12 @@ def test_only_build_need_be_writable(elsewhere, figures):
         subprocess.run(["mount", "-o", "remount,bind,ro", copy], check=True)
         with pytest.raises(OSError, match="Read-only"):
             (copy / "x").touch()
-        shown = make(copy, *student)
+        shown = make(copy, *YOU)
         assert "first: executed" in shown
         shutil.rmtree(copy / "build" / "quick")
         (copy / "build" / "tiny.pdf").unlink()
         carry(folder, copy)
-        make(copy, *student)
+        make(copy, *YOU)
         built = (copy / "build" / "tiny.pdf").read_bytes()
         assert built == (folder / "build" / "tiny.pdf").read_bytes()
         figures["PDFs built in a read-only tree"] += 2

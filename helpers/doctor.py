@@ -1,0 +1,197 @@
+"""``make doctor``: is everything there that a build needs, and if not, what brings it?
+
+``python helpers/doctor.py python`` and ``… tex`` install what the system lacks, where they may.
+Nothing may be installed yet when this runs, so it imports the standard library only, and of that
+what the Pythons have, too, that it is there to refuse.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = (3, 11), (3, 14)  # first and last version that requirements.lock has been resolved for
+TEX_PACKAGES = (
+    "texlive-xetex texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended "
+    "texlive-plain-generic fonts-texgyre fonts-texgyre-math lmodern latexmk "
+    "fontconfig"
+)
+TEX_FILES = (
+    "texgyrepagella-regular.otf texgyrepagella-math.otf unicode-math.sty fvextra.sty natbib.sty "
+    "tcolorbox.sty tikz.sty titlesec.sty microtype.sty booktabs.sty adjustbox.sty enumitem.sty "
+    "accsupp.sty needspace.sty refcount.sty bookmark.sty"
+).split()
+TEX_ELSEWHERE = f"""\
+On Debian or Ubuntu:  sudo apt-get install --no-install-recommends {TEX_PACKAGES}
+On a Mac:             brew install --cask mactex-no-gui
+With conda, or with no rights to install: TeX Live from https://tug.org/texlive/quickinstall.html
+                      goes into a folder of your own; put its bin folder on PATH"""
+HUB = "https://huggingface.co"
+
+
+def main(arguments: list[str]) -> int:
+    """``python`` or ``tex``: see that it is complete or install it; without: a line for each check.
+
+    The exit status is 2 where something is still missing, 1 after a check that failed.
+    """
+    if arguments:
+        missing, packages = {"python": missing_python, "tex": missing_tex}[arguments[0]]()
+        if missing and packages and apt_install(packages, missing):
+            missing, packages = {"python": missing_python, "tex": missing_tex}[arguments[0]]()
+        if missing:
+            print(f"homework: missing: {', '.join(missing)}", file=sys.stderr)
+            by_hand = f"Run: sudo apt-get install {packages}" if packages else ""
+            print(TEX_ELSEWHERE if arguments[0] == "tex" else by_hand, file=sys.stderr)
+        return 2 if missing else 0
+    failures = 0
+    for name, look in CHECKS.items():
+        try:
+            found, fix = look()
+        except ImportError as error:
+            found, fix = f"the package {error.name} is missing", "run `make setup`"
+        note = name in NOTES
+        failures += bool(fix) and not note
+        print(f"{'[OK]  ' if not fix else '[NOTE]' if note else '[FAIL]'} {name}: {found}")
+        if fix:
+            print("       " + fix.replace("\n", "\n       "))
+        if look is python and fix:
+            return 1  # it could not read what follows
+    return min(failures, 1)
+
+
+def missing_python() -> tuple[list[str], str]:
+    """What this Python lacks, and the Debian packages that bring it."""
+    (first, last), version = PYTHONS, sys.version_info[:2]
+    if not first <= version <= last:
+        wanted = " to ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        here = f"{version[0]}.{version[1]}"
+        return [f"Python {wanted} (this is {here}; name another with make PYTHON=python3.12)"], ""
+    if importlib.util.find_spec("ensurepip") is None:
+        return ["Python's venv module"], "python3-venv"
+    return [], ""
+
+
+def missing_tex() -> tuple[list[str], str]:
+    """Programs and files of TeX that are not there, and the Debian packages that bring them."""
+    missing = [name for name in ("xelatex", "latexmk", "bibtex") if not shutil.which(name)]
+    if shutil.which("kpsewhich"):
+        run = subprocess.run(["kpsewhich", *TEX_FILES], capture_output=True, text=True)
+        there = {Path(line).name for line in run.stdout.splitlines() if Path(line).exists()}
+        missing += [name for name in TEX_FILES if name not in there]
+    else:
+        missing.append("TeX Live")
+    return missing, TEX_PACKAGES if missing else ""
+
+
+def apt_install(packages: str, missing: list[str]) -> bool:
+    """Install Debian packages, if this is Debian and nobody has to be asked for a password."""
+    if not shutil.which("apt-get"):
+        return False
+    sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    if sudo and subprocess.run([*sudo, "true"], capture_output=True).returncode:
+        return False
+    print(f"Missing: {', '.join(missing)}. Installing with apt-get: {packages}")
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    subprocess.run([*sudo, *quiet, "update"], stdout=subprocess.DEVNULL)
+    install = [*sudo, *quiet, "install", "--no-install-recommends", *packages.split()]
+    return subprocess.run(install, stdout=subprocess.DEVNULL).returncode == 0
+
+
+# Each check: what was found, and what to do about it; an empty fix means that it is all right
+
+
+def python() -> tuple[str, str]:
+    """A Python that the lock was resolved for, with venv."""
+    missing, packages = missing_python()
+    install = f"sudo apt-get install {packages}" if packages else "install that Python"
+    return (", ".join(missing), install) if missing else (platform.python_version(), "")
+
+
+def packages(lock: Path = ROOT / "requirements.lock") -> tuple[str, str]:
+    """Every package of the lock that this platform wants, in the version that it names."""
+    from packaging.markers import Marker
+
+    lines = re.findall(r"^([\w.-]+)==([^\s;]+)(?: *; *(.*?))? *\\?$", lock.read_text(), re.M)
+    wanted = {name: version for name, version, marker in lines
+              if not marker or Marker(marker).evaluate()}  # fmt: skip
+    here = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
+    same = lambda name, version: here.get(name, "").partition("+")[0] == version.partition("+")[0]
+    wrong = [f"{name} is {here.get(name, 'missing')}, not {version}"
+             for name, version in wanted.items() if not same(name, version)]  # fmt: skip
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        return "; ".join(wrong[:3]) + more, "rm -r .venv && make setup"
+    return f"{len(wanted)} as in {lock.name}", ""
+
+
+def tex() -> tuple[str, str]:
+    """XeLaTeX, latexmk, BibTeX, and the packages and fonts that homework.cls loads."""
+    missing, _ = missing_tex()
+    if missing:
+        return f"missing: {', '.join(missing)}", f"make tex, or by hand.\n{TEX_ELSEWHERE}"
+    return "XeLaTeX, latexmk, BibTeX, and the packages and fonts of homework.cls", ""
+
+
+def room() -> tuple[str, str]:
+    """Disk for the environment and what is built, memory for one notebook at a time."""
+    disk = shutil.disk_usage(ROOT).free / 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    needed = 1 if (ROOT / ".venv" / ".ready").exists() else 8
+    fix = f"free {needed} GB of disk: `make clean` removes what was built" * (disk < needed)
+    fix = fix or "4 GB of memory are needed; `make pdf JOBS=1` needs least" * (memory < 4)
+    return f"{disk:.0f} GB of disk free, {memory:.0f} GB of memory", fix
+
+
+def gpu() -> tuple[str, str]:
+    """A GPU is welcome but not needed; one that PyTorch can't use is a fault."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(), ""
+    if shutil.which("nvidia-smi"):
+        found = f"there is an NVIDIA driver, but PyTorch {torch.__version__} finds no GPU"
+        return found, "renew the driver, and see that CUDA_VISIBLE_DEVICES is not empty"
+    return "none; everything runs on the processor, the full profile for hours", ""
+
+
+def data() -> tuple[str, str]:
+    """The data sets: at hand, or to be had from the hub."""
+    folder = Path(os.environ.get("DATA_DIR") or ROOT / "data" / "cache")
+    sets = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    found = f"{', '.join(sets) or 'nothing'} in {folder}"
+    try:
+        urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or HUB, timeout=5).close()
+    except (OSError, ValueError):
+        return f"{found}; {HUB} does not answer", (
+            "behind a proxy set https_proxy, for a mirror HF_ENDPOINT, or DATA_DIR to a folder "
+            "with them\n(data/README.md); else the quick profile computes on stand-ins"
+        )
+    return f"{found}; the rest is downloaded when first needed", ""
+
+
+def address() -> tuple[str, str]:
+    """The repository's own address, which badges, Colab cells and the README are made from."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^Repository = "(.*)"', project, re.M)
+    if found is None or "OWNER/REPO" in found[1]:
+        fix = "put it there in place of OWNER/REPO, then run `make colab`"
+        return "Colab badges lead nowhere until it stands in pyproject.toml", fix
+    return found[1], ""
+
+
+CHECKS = {"Python": python, "packages": packages, "TeX": tex, "disk and memory": room, "GPU": gpu,
+          "data": data, "address": address}  # fmt: skip
+NOTES = ("data", "address")  # what no build needs: it is told, and is no failure
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

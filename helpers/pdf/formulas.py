@@ -1,0 +1,172 @@
+"""Mathematics as MathJax reads it, as XeLaTeX reads it.
+
+MathJax forgives what TeX does not: ``$$\\begin{align}…$$``, ``x_\\mathcal{D}``,
+``\\text{d_model}``, a ``\\newcommand`` that holds from then on, in every later cell.
+"""
+
+import re
+import unicodedata
+
+from .glyphs import MATH_FONT, coverage, find_tex_font
+
+_GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
+for _ in range(3):  # braces, four deep
+    _GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{_GROUP})*\}}"
+_DEFINITION = re.compile(
+    r"\\(?:(?:re|provide)?newcommand\*?|DeclareMathOperator(?P<star>\*?)|def)\s*"
+    r"(?:\{\s*\\(?P<braced>[A-Za-z]+)\s*\}|\\(?P<bare>[A-Za-z]+))\s*"
+    rf"(?:\[(?P<count>\d)\])?(?P<default>\[[^]]*\])?(?P<hashes>(?:#\d)*)\s*(?P<body>{_GROUP})"
+)
+_ONE_ARGUMENT = (
+    r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
+    r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
+)
+_ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
+_ALIGNED |= {
+    "split": "aligned",
+    "flalign": "aligned",
+    "alignat": "alignedat",
+    "eqnarray": "array}{rcl",
+}
+_ALONE = ("equation", "displaymath", "math", *_ALIGNED)  # environments that begin mathematics
+_BARE = ("aligned", "gathered", "alignedat", "array", "cases", "dcases", "subarray")
+_BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"))
+ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
+_FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
+_FONTS |= {"tt": "mathtt", "frak": "mathfrak", "Bbb": "mathbb"}
+_LETTERS = ("GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "NABLA")
+_LETTERS += ("PARTIAL", "ALEF SYMBOL", "KELVIN", "ANGSTROM", "OHM", "EULER")
+
+
+class Formulas:
+    """The formulas of one notebook, in order: what one defines holds in those that follow.
+
+    ``definitions`` collects the LaTeX that must stand before the next text. Names that a notebook
+    defines are kept apart from the class's: ``\\norm`` becomes ``\\nbusernorm``.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.definitions: list[str] = []
+
+    def inline(self, body: str) -> str | None:
+        """A formula within a line, or None if its braces do not match."""
+        return self._set(body, r"\nbm")
+
+    def display(self, body: str) -> str | None:
+        """A formula in a line of its own, or None if its braces do not match."""
+        return self._set(body, r"\nbdisplay")
+
+    def _set(self, body: str, macro: str) -> str | None:
+        body = re.sub(r"(?<!\\)%.*", "", body)
+        body = self._tidy(_DEFINITION.sub(self._define, body))
+        if not _balanced(body):
+            return None
+        body = _without_numbers(body)
+        return f"{macro}{{{body}}}" if body else ""
+
+    def _define(self, match: re.Match) -> str:
+        """Note a definition, and leave nothing of it."""
+        name, body = match["braced"] or match["bare"], match["body"][1:-1]
+        if match["star"] is not None:
+            body = rf"\operatorname{match['star']}{{{body}}}"
+        self.names.add(name)
+        count = match["count"] or str(len(match["hashes"]) // 2)
+        arguments = f"[{count}]{match['default'] or ''}" if count != "0" else ""
+        macro = f"\\nbuser{name}"
+        body = self._tidy(body, hashes=True)
+        if _balanced(body):
+            lines = rf"\let{macro}\relax\newcommand{macro}{arguments}{{{body}}}"
+            self.definitions.append(lines)
+        return ""
+
+    def _tidy(self, body: str, hashes: bool = False) -> str:
+        body = re.sub(r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", "", body)
+        body = re.sub(r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}", body)
+        body = re.sub(rf"\\(?:style|class|cssId)\s*{_GROUP}|\\color\s*\{{#\w*\}}", "", body)
+        body = re.sub(r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", _character, body)
+        body = body if hashes else re.sub(r"(?<!\\)#", r"\\#", body)
+        body = re.sub(r"\n\s*\n", "\n", body).strip()
+        body = re.sub(r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text, body)
+        body = re.sub(rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}", body)
+        body = re.sub(r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}", _old_font, body)
+        body = re.sub(r"\\LaTeX\b", r"\\text{\\LaTeX}", body)
+        body = re.sub(r"\\([A-Za-z]+)", self._renamed, body)
+        return _unicode(body)
+
+    def _renamed(self, match: re.Match) -> str:
+        return f"\\nbuser{match[1]}" if match[1] in self.names else match[0]
+
+
+def _balanced(body: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"\\.|([{}])", body):
+        depth += (brace == "{") - (brace == "}")
+        if depth < 0:
+            return False
+    left, right = (len(re.findall(rf"\\{word}(?![A-Za-z])", body)) for word in ("left", "right"))
+    begins, ends = (re.findall(rf"\\{word}\{{(\w+\*?)\}}", body) for word in ("begin", "end"))
+    return depth == 0 and left == right and sorted(begins) == sorted(ends)
+
+
+def _without_numbers(body: str) -> str:
+    """A display as a part of a formula, so that it can be measured and made to fit the line."""
+    for name, inner in _ALIGNED.items():
+        body = re.sub(rf"\\begin\{{{name}\*?\}}", lambda _, i=inner: rf"\begin{{{i}}}", body)
+        body = re.sub(
+            rf"\\end\{{{name}\*?\}}", lambda _, i=inner: rf"\end{{{i.split('}')[0]}}}", body
+        )
+    body = re.sub(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}", "", body)
+    body = re.sub(r"\\tag(\*?)\s*(\{[^{}]*\})", _tag, body).strip()
+    outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + _GROUP, "", body)
+    if re.search(r"(?<!\\)&", outside):
+        return rf"\begin{{aligned}}{body}\end{{aligned}}"
+    return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
+
+
+def _character(match: re.Match) -> str:
+    return chr(int(match[1], 16))
+
+
+def _tag(match: re.Match) -> str:
+    text = match[2][1:-1]
+    return rf"\qquad\text{{{text if match[1] else f'({text})'}}}"
+
+
+def _plain_text(match: re.Match) -> str:
+    text = re.sub(r"(?<!\\)([_#&%^])", _escape, match[2])
+    return rf"\{match[1]}{{{text}}}"
+
+
+def _escape(match: re.Match) -> str:
+    return r"\textasciicircum{}" if match[1] == "^" else "\\" + match[1]
+
+
+def _old_font(match: re.Match) -> str:
+    return rf"\{_FONTS[match[1]]}{{{match[2]}}}"
+
+
+def _unicode(body: str) -> str:
+    """Raised and lowered letters as TeX writes them; letters of no formula as text."""
+    body = body.replace("\u00a0", " ").replace("…", r"\ldots ").replace("’", "'")
+    for kind, sign in (("<super>", "^"), ("<sub>", "_")):
+        found = "".join({c for c in body if unicodedata.decomposition(c).startswith(kind)})
+        if found:
+            body = re.sub(
+                f"[{found}]+",
+                lambda run, sign=sign: (
+                    f"{sign}{{{unicodedata.normalize('NFKC', run[0]).replace('−', '-')}}}"
+                ),
+                body,
+            )
+    return re.sub(r"[^\W\d_]+|[^\x00-\x7f]", _as_text, body)
+
+
+def _as_text(run: re.Match) -> str:
+    """Letters that are not Latin, Greek or mathematical, and signs of no formula, as text."""
+    if run[0].isalpha():
+        names = [unicodedata.name(c, "") for c in run[0] if not c.isascii()]
+        known = all(name.startswith(_LETTERS) for name in names)
+    else:
+        known = ord(run[0]) in coverage(find_tex_font(MATH_FONT))
+    return run[0] if known else rf"\text{{{run[0]}}}"

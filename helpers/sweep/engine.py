@@ -1,0 +1,230 @@
+"""Runs by Dask: on processes of this machine, or on a cluster with no file system in common.
+
+Here each run has a process, GPUs divided among them. To a cluster the notebook and the helpers
+travel with the sweep; the executed notebook comes back, and its record is written here. A worker
+needs the packages of requirements.lock. It takes the data from its own DATA_DIR, else from the
+folder that has them here if it sees that, too, else from ``~/.cache/homework/data``, where a first
+run downloads them.
+
+Clusters on SLURM and the like: start them with dask-jobqueue
+(``SLURMCluster(cores=1, …).scale(jobs=8)``) and pass its ``scheduler_address``.
+"""
+
+import hashlib
+import logging
+import multiprocessing
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..pdf.errors import UserError
+from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
+from . import task
+from .runs import Job, Store
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+CONNECT_SECONDS = 10  # for a scheduler to answer
+JOIN_SECONDS = 60  # for a first worker to be there
+TICK_SECONDS = 2  # after which workers that have come since are given work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a sweep is run."""
+
+    notebook: Path
+    jobs: int = 1
+    threads: int = 1  # of one run, whatever jobs is: sums differ in their last bits with it
+    timeout: float | None = None  # seconds that one run may take
+    retries: int = 0
+    fail_fast: bool = False
+    gpus: tuple[str, ...] = ()
+    scheduler: str | None = None  # of a cluster; None: processes of this machine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one job ended: its record, or the problem."""
+
+    job: Job
+    record: dict | None
+    problem: str
+    seconds: float
+
+
+def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outcome]:
+    """Run the jobs, as many at a time as there are workers; yield each outcome as it comes.
+
+    A run whose worker is lost is given to another one. Raises UserError if there is no
+    scheduler, or no more, or if no worker comes to it.
+    """
+    waiting = deque((job, 0) for job in jobs)
+    running: dict[Future, tuple[Job, int]] = {}
+    with _connected(settings, len(jobs)) as client:
+        bundle = pack(settings.notebook) if settings.scheduler else None
+        while waiting or running:
+            while waiting and len(running) < len(client.nthreads()):
+                job, tries = waiting.popleft()
+                running[_submit(client, job, store, settings, bundle)] = job, tries
+            for future in _ended(running, settings):
+                job, tries = running.pop(future)
+                outcome = _outcome(future, job, store)
+                if outcome.problem and tries < settings.retries:
+                    waiting.append((job, tries + 1))
+                    continue
+                if outcome.problem:
+                    store.fail(job, outcome.problem)
+                yield outcome
+                if outcome.problem and settings.fail_fast:
+                    settings, waiting = replace(settings, retries=0), deque()
+
+
+@contextmanager
+def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
+    """A client with workers: of a cluster of our own, or of the scheduler that is named."""
+    if settings.scheduler:
+        with _elsewhere(settings.scheduler) as client:
+            yield client
+        return
+    _share_imports()
+    import dask
+    from distributed import Client, LocalCluster
+
+    options = {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with (
+        dask.config.set(options),
+        LocalCluster(
+            n_workers=min(settings.jobs, runs),
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            security=True,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        try:
+            yield client
+        except BaseException:  # what runs is of no use to anyone
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False
+                task.kill(nanny.pid)
+            raise
+
+
+def _share_imports() -> None:
+    """Let workers fork from one process that has imported what each of them needs.
+
+    It imports while this one does; later, Dask would name modules of its own.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    forkserver.ensure_running()
+
+
+@contextmanager
+def _elsewhere(scheduler: str) -> Iterator["Client"]:
+    """A client of a scheduler that has workers. Raises UserError without either."""
+    import cloudpickle
+    from distributed import Client
+
+    cloudpickle.register_pickle_by_value(task)  # a worker need not have this project installed
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                f"the Dask scheduler at {scheduler} has no worker: "
+                f"`dask worker {scheduler} --nthreads 1` starts one"
+            ) from None
+        if max(client.nthreads().values()) > 1:
+            raise UserError(
+                f"a run needs a process of its own: start the workers of {scheduler} with "
+                "`--nthreads 1`, and `--nworkers N` for several of them"
+            )
+        yield client
+
+
+def _submit(
+    client: "Client", job: Job, store: Store, settings: Settings, bundle: task.Bundle | None
+) -> "Future":
+    threads = str(settings.threads)
+    return client.submit(
+        task.run,
+        f"notebooks/{settings.notebook.name}" if bundle else str(settings.notebook),
+        None if bundle else str(store.notebook(job)),
+        job.profile,
+        job.values,
+        settings.timeout,
+        {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+        settings.gpus,
+        bundle,
+        key=f"{job.name}-{uuid.uuid4()}",  # so that no earlier result is taken for this one
+        pure=False,
+    )
+
+
+def _ended(running: dict["Future", tuple[Job, int]], settings: Settings) -> list["Future"]:
+    """The runs that have ended, after waiting a while for one."""
+    from distributed import CancelledError, wait
+
+    try:
+        return list(wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return []
+    except CancelledError:  # not by us: the client has lost the scheduler
+        raise UserError(
+            f"the Dask scheduler at {settings.scheduler} is gone; what was done is recorded: "
+            "run the sweep again for the rest"
+        ) from None
+
+
+def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
+    """What became of a run; its record is written, or what it did until it failed."""
+    content, problem, seconds, machine = b"", "its process died again and again", 0.0, ""
+    if future.status == "finished":
+        content, problem, seconds, machine = future.result()
+    else:
+        problem = f"{problem} ({future.exception()})"
+    try:
+        if content:
+            write_atomically(store.failed(job) if problem else store.notebook(job), content)
+        if not problem:
+            record = store.save(job, read_notebook(store.notebook(job)), seconds, machine)
+            store.forget_failure(job)
+            return Outcome(job, record, "", seconds)
+    except (UserError, OSError) as error:  # a full disk, say
+        problem = problem or str(error)
+    return Outcome(job, None, problem, seconds)
+
+
+def pack(notebook: Path) -> task.Bundle:
+    """What a run elsewhere needs: the notebook, helpers, and the records that it shows.
+
+    The notebook goes to ``notebooks/`` there, wherever it lies here.
+    """
+    from ..data import data_dir  # and torch
+
+    files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]
+    files += records(read_notebook(notebook))
+    content = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
+    content |= {f"notebooks/{notebook.name}": notebook.read_bytes()}
+    digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:16]
+    return digest, str(data_dir()), content

@@ -1,0 +1,270 @@
+"""Data: what is at hand is read, what is not is told in one line, stand-ins are real and marked."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers import data
+from helpers.data import DataUnavailable, StandInWarning, app_reviews, fashion_mnist, imdb
+
+REAL = data.data_dir()  # before a test sets another
+
+
+@pytest.fixture(scope="session")
+def rated():
+    """The snippets, fetched before a test forbids the network."""
+    try:
+        return data.snippets()
+    except DataUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def online(monkeypatch, folder):
+    monkeypatch.delenv("HOMEWORK_OFFLINE")
+    data.hub_answers.cache_clear()
+    yield
+    data.hub_answers.cache_clear()
+
+
+def put(folder, name, content=b""):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def refused(load, *arguments):
+    """The one line in which the full profile says what is wrong."""
+    with pytest.raises(DataUnavailable) as caught:
+        load(*arguments, profile="full")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("split", "number"), [("train", 60_000), ("test", 10_000)])
+def test_real_fashion_mnist(monkeypatch, no_stand_in, split, number):
+    if not (REAL / data.FILES["Fashion-MNIST"][0]).exists():
+        pytest.skip("DATA_DIR holds no Fashion-MNIST")
+    monkeypatch.setenv("DATA_DIR", str(REAL))
+    found = fashion_mnist(split, profile="full")
+    assert found.images.shape == (number, 28, 28)
+    assert torch.bincount(found.labels).tolist() == [number // 10] * 10
+    mean = found.images.double().mean().item() / 255
+    assert mean == pytest.approx(0.2860 if split == "train" else 0.2868, abs=1e-4)
+    assert found.classes[found.labels[0]] == "Ankle boot"
+    assert not found.stand_in
+    part = fashion_mnist(split, limit=10)
+    assert part.images.equal(found.images[:10])
+    assert part.source == f"Fashion-MNIST, 10 {data.SPLITS[split]} images"
+
+
+def test_packed_files_are_unpacked_without_a_network(folder, no_stand_in):
+    raw = folder / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    for name in data.FILES["Fashion-MNIST"]:
+        if not (REAL / f"{name}.gz").exists():
+            pytest.skip("DATA_DIR holds no packed Fashion-MNIST")
+        (folder / f"{name}.gz").symlink_to(REAL / f"{name}.gz")
+    assert len(fashion_mnist("test", profile="full").labels) == 10_000
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_real_imdb(monkeypatch, no_stand_in, split):
+    if not (REAL / data.FILES["IMDB"][0]).exists():
+        pytest.skip("DATA_DIR holds no IMDB")
+    monkeypatch.setenv("DATA_DIR", str(REAL))
+    found = imdb(split, profile="full")
+    assert found.labels.equal(torch.tensor([0, 1]).repeat_interleave(12_500))
+    size = sum(len(text.encode()) for text in found.texts)
+    assert size == {"train": 33_132_823, "test": 32_350_685}[split]  # the hub's, less its offsets
+
+
+def test_without_files_quick_stands_in_and_full_stops(folder, rated):
+    for load in (fashion_mnist, imdb):
+        with pytest.warns(StandInWarning, match=r"in place of .* is not there, and HOMEWORK_OFF"):
+            found = load("test")
+        assert found.stand_in
+        assert "(stand-in)" in found.source
+        assert re.search("full profile needs .* is not there, and HOMEWORK", refused(load, "test"))
+    for wrong in ({"split": "dev"}, {"split": "test", "profile": "fast"}):
+        with pytest.raises(ValueError, match="is not one of"):
+            fashion_mnist(**wrong)
+
+
+@pytest.mark.filterwarnings("ignore::helpers.data.StandInWarning")
+def test_the_digits_are_parted_by_class_and_scaled(folder):
+    parts = [fashion_mnist(split) for split in ("train", "test")]
+    counts = [torch.bincount(part.labels) for part in parts]
+    assert (sum(counts).sum(), counts[0].sum()) == (1_797, 1_438)
+    assert (counts[0] / sum(counts)).sub(0.8).abs().max() < 0.005
+    assert parts[0].images.shape[1:] == (28, 28)
+    assert (parts[0].images.max(), parts[0].classes[7]) == (255, "digit 7")
+
+
+@pytest.mark.filterwarnings("ignore::helpers.data.StandInWarning")
+def test_film_snippets_stand_in_without_the_neutral_ones(folder, rated):
+    train, test = (imdb(split) for split in ("train", "test"))
+    ratings = dict(zip(rated["text"], rated["rating"], strict=True))
+    kinds = dict(zip(rated["text"], rated["kind"], strict=True))
+    for part, number in ((train, 3_600), (test, 900)):
+        assert part.labels.equal(torch.tensor([0, 1]).repeat_interleave(number))
+        values = np.array([ratings[text] for text in part.texts])
+        assert (values[:number].max(), values[number:].min()) == (-1, 1)
+        assert {kinds[text] for text in part.texts} == {"film"}
+    assert set(train.texts).isdisjoint(test.texts)
+
+
+def test_snippets_become_scores_by_the_written_rule(folder, rated):
+    with pytest.warns(StandInWarning, match=r"app reviews: .*reviews.csv is not there"):
+        found = app_reviews()
+    ratings = dict(zip(rated["text"], rated["rating"], strict=True))
+    assert (len(found.texts), found.stand_in) == (len(rated), True)
+    for text, score in zip(found.texts, found.labels.tolist(), strict=True):
+        low, high = {1: (-4, -3), 2: (-3, -1), 3: (-1, 1), 4: (1, 3), 5: (3, 4)}[score]
+        assert low <= ratings[text] <= high
+        assert score != 3 or -1 < ratings[text] < 1
+
+
+def test_app_reviews_are_read_from_the_readers_file(folder, no_stand_in):
+    text = 'id,content,score\n1,"Good, but\nslow",4\n2,,1\n3,NA,3\n'
+    put(folder, "app_reviews/reviews.csv", text.encode())
+    found = app_reviews()
+    assert found.texts == ["Good, but\nslow", "", "NA"]
+    assert (found.labels.tolist(), found.stand_in) == ([4, 1, 3], False)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"content,score\nFine,6\n", "a score that is not one of 1, 2, 3, 4, 5"),
+        (b"content,score\nFine,good\n", "a score that is not one of 1, 2, 3, 4, 5"),
+        (b"text,score\nFine,5\n", "has no column content"),
+        (b"\xff\xfe\x00", "is not a csv file"),
+    ],
+)
+def test_a_broken_csv_file_is_told_in_one_line(folder, content, told):
+    put(folder, "app_reviews/reviews.csv", content)
+    with pytest.raises(DataUnavailable, match=told) as caught:
+        app_reviews()
+    assert "reviews.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_reviews_are_read_in_the_files_order(folder, no_stand_in):
+    rows = {"text": [f"review {i}" for i in range(25_000)], "label": [0] * 12_500 + [1] * 12_500}
+    path = put(folder, "imdb/plain_text/test-00000-of-00001.parquet")
+    pd.DataFrame(rows).to_parquet(path)
+    found = imdb("test", profile="full")
+    assert (found.texts, found.labels.tolist()) == (rows["text"], rows["label"])
+    assert found.source == "IMDB, 25,000 test reviews"
+    pd.DataFrame(rows).head(24_999).to_parquet(path)
+    assert "does not hold 25,000 reviews, half of them positive" in refused(imdb, "test")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_a_broken_file_is_named_with_what_helps(folder, content):
+    put(folder, "imdb/plain_text/test-00000-of-00001.parquet", content)
+    assert re.search(r"test-00000-of-00001.parquet .*: remove it", refused(imdb, "test"))
+    for name in data.FILES["Fashion-MNIST"]:
+        put(folder, name, content)
+    assert re.search(r"FashionMNIST/raw is broken .*: remove it", refused(fashion_mnist, "test"))
+
+
+def test_a_silent_server_is_given_up_soon(folder, online, monkeypatch):
+    from torchvision.datasets import FashionMNIST
+
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it never answers
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setattr(FashionMNIST, "mirrors", [address])
+        monkeypatch.setattr(data, "SECONDS", 0.3)
+        start = time.monotonic()
+        assert "timed out" in refused(fashion_mnist, "test")
+    assert time.monotonic() - start < 30
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(folder, online, monkeypatch):
+    asked = []
+
+    def ask(hub, name, *, repo_type, timeout):
+        asked.append((name, repo_type, timeout))
+        raise OSError("nobody there")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", ask)
+    for _ in range(2):
+        assert "and the hub does not answer" in refused(imdb, "test")
+    assert asked == [("stanfordnlp/imdb", "dataset", data.SECONDS)]
+
+
+def test_a_folder_that_cannot_be_written_is_told(folder, online):
+    put(folder.parent, folder.name)  # a file in its place
+    assert "Not a directory" in refused(fashion_mnist, "test") or "File exists" in refused(
+        fashion_mnist, "test"
+    )
+
+
+def test_snippets_are_fetched_by_pip_with_their_digest(folder, online, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "ROOT", tmp_path)  # whose cache is empty
+    broken = put(folder, data.FILES["snippets"][0], b"something else")
+    commands = []
+
+    def run(command, **how):
+        wanted = command[-1].removeprefix("--requirement=")
+        commands.append((command, Path(wanted).read_text()))
+        error = "WARNING: x\nERROR: no index\n"
+        return subprocess.CompletedProcess(command, 1, "", error)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(DataUnavailable, match=r"vaderSentiment.* is not there, and no index$"):
+        data.snippets()
+    [(command, wanted)] = commands
+    assert command[1:4] == ["-m", "pip", "download"] and f"--dest={broken.parent}" in command
+    assert {"--no-deps", "--no-binary=vaderSentiment", "--require-hashes"} < set(command)
+    assert wanted == f"vaderSentiment==3.2.1 --hash=sha256:{data.SNIPPETS_SHA256}\n"
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    monkeypatch.setattr(data.shutil, "which", lambda *arguments, **how: None)
+    with pytest.raises(DataUnavailable, match="there is no pip to fetch it"):
+        data.snippets()
+
+
+def test_snippets_are_what_was_published(rated):
+    counts = rated["kind"].value_counts()
+    assert (counts["film"], counts["product"]) == (10_603, 3_697)
+    assert rated["rating"].between(-4, 4).all()
+    first = rated.iloc[2]
+    assert (first["text"], first["rating"]) == ("Effective but too tepid biopic", -0.6)
+
+
+def test_all_is_fetched_and_told(folder, rated):
+    found = list(data.download())
+    assert [bool(problem) for _, problem in found] == [True, True, False]
+    assert found[2][0] == f"{len(rated):,} snippets"
+
+
+def test_a_relative_folder_counts_from_the_root(monkeypatch):
+    monkeypatch.setenv("DATA_DIR", "elsewhere")
+    assert data.data_dir() == data.ROOT / "elsewhere"
+
+
+def test_warnings_do_not_name_paths_of_this_machine(folder):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fashion_mnist("test")
+    assert caught[0].filename == "helpers.data"
+
+
+def test_the_command_line_need_not_wait_for_heavy_imports():
+    code = "import sys, helpers.data; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "torchvision", "datasets", "pandas", "pyarrow", "sklearn"}
+    assert not heavy & set(done.stdout.split())

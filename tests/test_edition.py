@@ -1,0 +1,125 @@
+"""Editions, the plan that Make has of them, and the details on the cover."""
+
+from pathlib import Path
+
+import pytest
+from pdf_fixtures import executed, write
+
+from helpers.pdf.edition import editions, plan, read_course, read_edition, read_student
+from helpers.pdf.errors import UserError
+
+BODY = r"""\documentclass{homework}
+\begin{document}
+% \question[points=9]{commented out}
+\question[points=3, notebook=My rnn.v2, asked={2021 Q1, 2022 Q2}]{A \textbf{bold} title}
+text \answer{rnn} 100\% sure % \answer{no}
+\question{No options} % a remark
+\question [ notebook = {rnn, cnn},
+  points=1, as-is, checks=proofs ]{Again}\answer{rnn}\answer{other}
+\end{document}
+"""
+
+
+def edition(folder, body, question=0):
+    path = folder / "2000-hw1.tex"
+    path.write_text(body, encoding="utf-8")
+    return read_edition(path, question)
+
+
+def test_an_edition_is_read_from_its_latex(tmp_path):
+    read = edition(tmp_path, BODY)
+    first, second, third = read.questions
+    assert (first.number, first.title, first.points) == (1, r"A \textbf{bold} title", "3")
+    assert (first.notebooks, first.answers) == (("My rnn.v2",), ("rnn",))
+    assert (first.asked, second.title) == ("2021 Q1, 2022 Q2", "No options")
+    assert (third.notebooks, third.checks, third.as_is) == (("rnn", "cnn"), ("proofs",), True)
+    assert read.notebooks == ["My rnn.v2", "rnn", "cnn"]
+    assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "proofs"]
+    assert read.answers == ["rnn", "other"]
+    assert r"\question[points={3},asked={2021 Q1, 2022 Q2},notebook={My-rnn-v2}]" in read.latex
+    assert r"\question[points={1},notebook={rnn,cnn}]" in read.latex
+    assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]
+    assert read.latex.count("\n") == BODY.count("\n"), "an error names the right line"
+
+
+def test_one_question_keeps_its_number_and_its_line(tmp_path):
+    read = edition(tmp_path, BODY, 2)
+    assert (read.name, [q.number for q in read.questions]) == ("2000-hw1-q2", [2])
+    assert r"\setcounter{section}{1}\question[]{No options}" in read.latex
+    assert "Again" not in read.latex
+    lines = read.latex.splitlines()
+    assert "No options" in lines[5]
+    assert lines[-1] == r"\end{document}"
+    with pytest.raises(UserError, match="questions 1 to 3, and no question 4"):
+        edition(tmp_path, BODY, 4)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (r"\question[point=3]{x}", "unknown key 'point'"),
+        (r"\question[points=3] x", "needs a title"),
+        (r"\question[points=three]{x}", "points=three is not a number"),
+        ("nothing", "has no"),
+    ],
+)
+def test_a_wrong_edition_is_refused(tmp_path, body, message):
+    with pytest.raises(UserError, match=message):
+        edition(tmp_path, r"\documentclass{homework}" + body)
+
+
+def test_what_is_input_is_no_edition(tmp_path):
+    edition(tmp_path, BODY)
+    (tmp_path / "macros.tex").write_text("% \\documentclass is elsewhere")
+    assert editions(tmp_path) == ["2000-hw1"]
+    with pytest.raises(UserError, match="HW is one of 2000-hw1"):
+        read_edition(tmp_path / "macros.tex")
+
+
+def test_make_is_told_where_each_notebook_comes_from(tmp_path):
+    latex = tmp_path / "solutions_latex"
+    (latex / "answers").mkdir(parents=True)
+    for name in ("My rnn.v2", "cnn", "proofs"):
+        write(executed(), tmp_path / "notebooks" / f"{name}.ipynb")
+    read = edition(latex, BODY)
+    with pytest.raises(UserError, match=r"answers/rnn.tex is missing: \\answer\{rnn\} wants it"):
+        plan(latex / "2000-hw1.tex", read, Path("build"))
+    for name in read.answers:
+        (latex / "answers" / f"{name}.tex").touch()
+    told = plan(latex / "2000-hw1.tex", read, Path("build")).splitlines()
+    assert told[:2] == ["NOTEBOOKS := My-rnn-v2 cnn proofs", "PRINTED := My-rnn-v2 cnn"]
+    assert r"build/executed/My-rnn-v2.ipynb: notebooks/My\ rnn.v2.ipynb" in told
+    assert "build/executed/My-rnn-v2.ipynb: SOURCE := notebooks/My rnn.v2.ipynb" in told
+    assert "build/executed/cnn.ipynb: AS_IS := --as-is" in told
+
+
+def test_a_student_and_a_course_are_read(tmp_path):
+    file = tmp_path / "student.toml"
+    file.write_text('\ufeffname = "Ada"\ncollaborators = ["Grace", "Alan"]\n')
+    told = read_student(file, {"name": None, "netid": "al1"})
+    wanted = {"name": "Ada", "netid": "al1", "collaborators": "Grace, Alan", "tools": ""}
+    assert told == wanted
+    assert read_course(tmp_path / "course.toml")["paper"] == "letter"
+    file.write_text('paper = "a4"\naccent = "#00ff00"')
+    assert read_course(file)["accent"] == "00FF00"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name = Ada", 'write a line as name = "Ada Lovelace"'),
+        ('nam = "Ada"', "unknown key 'nam'; it has name, netid"),
+        ("name = 3", "name must be text in quotes"),
+    ],
+)
+def test_a_broken_file_of_details_is_explained(tmp_path, content, message):
+    (tmp_path / "student.toml").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_student(tmp_path / "student.toml", {})
+
+
+@pytest.mark.parametrize("content", ['paper = "A5"', 'accent = "blue"'])
+def test_a_course_that_can_not_be_set_is_refused(tmp_path, content):
+    (tmp_path / "course.toml").write_text(content)
+    with pytest.raises(UserError, match=r"paper is letter or a4|a color such as"):
+        read_course(tmp_path / "course.toml")

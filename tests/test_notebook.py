@@ -1,0 +1,172 @@
+"""Notebooks of any form, and what a run depends on."""
+
+import json
+
+import nbformat
+import pytest
+from pdf_fixtures import claim, executed, source_notebook, stamp, value
+
+from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import as_run, cache_key, digests, inputs, read_notebook
+
+OLD = {
+    "nbformat": 3,
+    "nbformat_minor": 0,
+    "metadata": {"name": ""},
+    "worksheets": [{"cells": [
+        {"cell_type": "heading", "level": 2, "source": "Old", "metadata": {}},
+        {"cell_type": "code", "input": ["1 +\n", "1"], "language": "python", "metadata": {},
+         "outputs": [{"output_type": "pyout", "prompt_number": 4, "text": "2", "metadata": {}}],
+         "prompt_number": 4, "collapsed": False},
+    ]}],
+}  # fmt: skip
+ODD = {
+    "nbformat": 4,
+    "metadata": {"kernelspec": {"name": "ir", "language": "R"}, "odd": 1},
+    "cells": [
+        {"cell_type": "markdown", "source": ["# T\n", "text"], "outputs": [], "stray": 1},
+        {"cell_type": "code", "source": "x", "metadata": {"tags": ["a"]}, "outputs": [
+            {"output_type": "hologram", "data": {}},
+            {"output_type": "stream", "text": ["a", "b"], "stray": 2},
+            {"output_type": "display_data", "data": {"text/plain": ["c", "d"]}}]},
+        {"cell_type": "poem", "source": "so much depends"},
+        {"cell_type": "code", "id": "not an id!", "source": ""},
+        {"cell_type": "code", "id": "same", "source": ""},
+        {"cell_type": "code", "id": "same", "source": ""},
+    ],
+}  # fmt: skip
+
+
+def read(tmp_path, content):
+    path = tmp_path / "Übung 1.final.ipynb"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    notebook = read_notebook(path)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def test_a_notebook_of_format_3_is_read(tmp_path):
+    heading, code = read(tmp_path, OLD).cells
+    assert heading.source == "## Old"
+    assert (code.source, code.execution_count) == ("1 +\n1", 4)
+    assert code.outputs[0].data["text/plain"] == "2"
+
+
+def test_stray_and_missing_things_of_a_notebook_are_put_right(tmp_path):
+    notebook = read(tmp_path, ODD)
+    first, second, third, *_ = notebook.cells
+    assert first.source == "# T\ntext"
+    unknown, stream, shown = second.outputs
+    assert "unknown type 'hologram'" in unknown.text
+    assert (stream.text, shown.data["text/plain"]) == ("ab", "cd")
+    assert (third.cell_type, third.source) == ("raw", "so much depends")
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1, 2]", '{"nbformat": 4, "cells": [1]}', "{}", "[" * 9**5]
+)
+def test_what_is_no_notebook_is_refused_in_a_line(tmp_path, content):
+    path = tmp_path / "a.ipynb"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"a.ipynb is not a notebook") as caught:
+        read_notebook(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_read_into_values_claims_and_stamp():
+    outputs = claim("a/b"), value("a/n", "12,345"), stamp(commit="c", stand_in=True), stamp()
+    run = as_run(executed(*outputs), "a")
+    assert run.values == {"a/n": "12,345"}
+    assert run.claims["a/b"].notebook == "a"
+    assert run.on_stand_in
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([value("a/n", "1"), value("a/n", "2")], "a records 'a/n' as '1' and as '2'"),
+        ([claim("a/c"), claim("a/c")], "files the claim 'a/c' twice"),
+        ([claim(r"\input{x}")], "broken value or claim"),
+        ([claim("a/c", holds="yes")], "broken value or claim"),
+    ],
+)
+def test_a_run_that_says_two_things_or_nonsense_is_refused(outputs, message):
+    with pytest.raises(UserError, match=message):
+        as_run(executed(*outputs), "a")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose notebook reads helpers, files beside it and recorded runs."""
+    files = {
+        "helpers/__init__.py": "",
+        "helpers/used.py": "from . import deeper",
+        "helpers/deeper.py": "x = 1",
+        "helpers/other.py": "x = 1",
+        "notebooks/mine.py": "x = 1",
+        "notebooks/data/mine.csv": "1,2",
+        "notebooks/.hidden/x.csv": "1",
+        "data/results/topic/a.json": "{}",
+        "data/results/other/a.json": "{}",
+        "requirements.lock": "torch==1",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')"
+
+
+def key(project, notebook, **values):
+    files = inputs(notebook, project / "notebooks", project)
+    return cache_key(notebook, values, digests(files))
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("helpers/used.py", True),
+        ("helpers/deeper.py", True),
+        ("helpers/other.py", False),
+        ("notebooks/mine.py", True),
+        ("notebooks/data/mine.csv", True),
+        ("notebooks/new.csv", True),
+        ("notebooks/other.ipynb", False),
+        ("notebooks/.hidden/x.csv", False),
+        ("data/results/topic/a.json", True),
+        ("data/results/topic/b.json", True),
+        ("data/results/other/a.json", False),
+        ("requirements.lock", True),
+    ],
+)
+def test_the_key_follows_every_file_that_a_notebook_may_read(project, file, counts):
+    notebook = source_notebook(CODE)
+    before = key(project, notebook)
+    (project / file).write_text("changed = 1")
+    assert (key(project, notebook) != before) == counts
+
+
+def test_the_key_follows_code_tags_parameters_and_threads_but_no_prose(project, monkeypatch):
+    notebook = source_notebook(CODE)
+    found = [key(project, notebook)]
+    notebook.cells[0].source = "# Other prose"
+    assert key(project, notebook) == found[0]
+    found.append(key(project, notebook, n=1))
+    notebook.cells[-1].metadata["tags"] = ["skip-execution"]
+    found.append(key(project, notebook))
+    notebook.cells[-1].source += "\n"
+    found.append(key(project, notebook))
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    found.append(key(project, notebook))
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("extra", ["files = !ls", "print?", "%%time", "if True:\n    %time 1"])
+def test_helpers_are_found_beside_what_only_ipython_reads(project, extra):
+    notebook = source_notebook(f"{extra}\nfrom helpers.used import x")
+    found = inputs(notebook, project / "notebooks", project)
+    assert project / "helpers" / "deeper.py" in found

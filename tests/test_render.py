@@ -1,0 +1,253 @@
+"""An executed notebook as LaTeX: what Jupyter shows, or a line and a warning in its place."""
+
+import base64
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from pdf_fixtures import claim, executed, value, write
+from PIL import Image
+from pypdf import PdfReader
+
+from helpers import mime
+from helpers.pdf.edition import read_course, read_student
+from helpers.pdf.errors import UserError
+from helpers.pdf.markdown import pandoc
+from helpers.pdf.notebook import ROOT
+from helpers.pdf.render import render
+from helpers.pdf.typeset import typeset
+
+
+def shows(data, **metadata):
+    return new_output("display_data", data, metadata=metadata)
+
+
+def rendered(tmp_path, *cells, name="a"):
+    """LaTeX and warnings of a notebook; an output stands for a cell that shows it."""
+    cells = [
+        new_code_cell("x = 1", execution_count=i, outputs=[cell]) if "output_type" in cell else cell
+        for i, cell in enumerate(cells, 2)
+    ]
+    path = write(new_notebook(cells=cells), tmp_path / "executed" / f"{name}.ipynb")
+    warnings = render(path, tmp_path / "notebooks" / f"{name}.tex")
+    return (tmp_path / "notebooks" / f"{name}.tex").read_text(encoding="utf-8"), warnings
+
+
+def picture(kind="png", color="teal", size=(40, 30), **options):
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, kind, **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><circle r="9"/></svg>'
+
+MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
+    "text\n## Heading": [r"\subsubsection{Heading}"],
+    "Let $ x_1 < 2 $, \\\\(y\\\\) be, for $5 and $6.": [r"\nbm{x_1 < 2}", r"\nbm{y}", r"\$5 and"],
+    "\\begin{align}a &= b \\tag{7}\\end{align}": [r"\nbdisplay{\begin{aligned}a &= b"],
+    "- [x] done\n- [ ] open\n  - inner": [r"$\boxtimes$", r"$\square$", "inner"],
+    "~~old~~ a<br>b H<sub>2</sub>O": [r"\st{old}", "a\\\\\nb", r"\textsubscript{2}"],
+    "See [there](#The-End).\n# The End": [r"\hyperref[a:", r"\label{a:"],
+    "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
+    "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
+    "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [r"\nbm{n^2}"],
+    "```python\nif x < 1: pass\n```": [r"\hwA{if} x"],
+    "As <cite data-cite='known'>Ng (2011)</cite> says[^1].\n\n[^1]: A note.": [
+        r"\nbcite{known}{Ng (2011)}", "A note."
+    ],
+    "![of it](p.svg) <img src='p.png' width='50%'>": [".pdf}{}{of it}", r"{0.500\linewidth}"],
+    "![a](attachment:q.gif)": [".png}{30.0bp}{a}"],
+}  # fmt: skip
+
+
+def test_markdown_is_set_as_jupyter_shows_it(tmp_path):
+    (tmp_path / "executed").mkdir()
+    (tmp_path / "executed" / "p.svg").write_text(SVG)
+    (tmp_path / "executed" / "p.png").write_bytes(base64.b64decode(picture()))
+    cells = [new_markdown_cell(source) for source in MARKDOWN]
+    cells[-1].attachments = {"q.gif": {"image/gif": picture("gif")}}
+    latex, warnings = rendered(tmp_path, *cells)
+    for part, expected in zip(latex.split(r"\nbcell")[1:], MARKDOWN.values(), strict=True):
+        for text in expected:
+            assert text in part, part
+    assert warnings == []
+
+
+OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
+    (shows({"text/html": "<p>Before <b>it</b></p><table><tr><td>1</td></tr></table>"}),
+     [r"Before \textbf{it}", r"\begin{nbtable}"], ""),
+    (shows({"text/html": "<style>p{}</style><i>m</i>", "text/plain": "Model()"}), ["Model()"], ""),
+    (shows({"text/latex": r"$\displaystyle x^{2}$", "image/png": picture()}),
+     [r"\nbdisplay{x^{2}}"], ""),
+    (shows({"text/latex": r"\begin{align}a&<b\end{align}"}), [r"{aligned}a&<b\end{aligned}"], ""),
+    (shows({"text/latex": "\\begin{tabular}{l}\n1 \\\\\n\\end{tabular}"}, caption="It `x`"),
+     [r"\nbcaption{table}{It \texttt{x}}\begin{adjustbox}"], ""),
+    (shows({"image/svg+xml": SVG, "text/plain": "<Figure size 6x3>"}, alt="dot"),
+     [r"\nbfigure{\nbpicture{notebooks/a.figures/figure-1.pdf}{}{dot}}{}"], ""),
+    (shows({"text/html": "<style>#T_a, #T_b {color: #fff}</style><table><tr><td id='T_b' "
+            "style='background: teal'>1</td></tr></table>"}),
+     [r"\cellcolor[HTML]{008080}\color[HTML]{FFFFFF}1"], ""),
+    (shows({"text/markdown": "**bold**"}), [r"\textbf{bold}"], ""),
+    (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
+    (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
+    (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),
+    (shows({"text/html": "<script>1</script>", "text/plain": "<a.B object at 0x7f00aa>"}),
+     ["[In the notebook only: text/html]"], "text/html"),
+    (new_output("stream", text=" 50%\r100%\n<C at 0x7f12345678>"), ["100\\%", "{}C\\text"], ""),
+    (new_output("error", ename="E", evalue="x", traceback=["E: x"]), [r"\begin{nberror}"], ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("output", "expected", "warning"), OUTPUTS)
+def test_an_output_is_set_or_a_line_and_a_warning_stand_for_it(tmp_path, output, expected, warning):
+    latex, warnings = rendered(tmp_path, new_markdown_cell("first"), output)
+    for text in expected:
+        assert text in latex
+    assert "0x7f" not in latex and "Figure size" not in latex
+    assert [w.startswith("a: cell 2: ") and warning in w for w in warnings] == [True] * bool(
+        warning
+    )
+    told = (tmp_path / "notebooks" / "a.warnings").read_text()
+    assert told.splitlines() == warnings
+
+
+def test_what_a_notebook_folds_away_is_not_printed(tmp_path):
+    def cell(source, *tags, **metadata):
+        output = new_output("stream", text=f"shown by {source}")
+        return new_code_cell(source, outputs=[output], metadata={"tags": list(tags)} | metadata)
+
+    latex, _ = rendered(
+        tmp_path,
+        cell("in1", "hide-input"),
+        cell("in2", jupyter={"source_hidden": True}),
+        cell("#@title A form\nin3", cellView="form"),
+        cell("#| echo: false\nin4"),
+        cell("out1", "remove-output"),
+        cell("#| output: false\nout2"),
+        cell("both", "remove-cell"),
+        cell("n = 1  # of 5", "parameters"),
+        cell("n = 2", "injected-parameters"),
+    )
+    code, output = (
+        "".join(re.findall(rf"(?s)begin{{{kind}}}(.*?)\\end", latex))
+        for kind in ("nbcode", "nboutput")
+    )
+    assert [name for name in ("in", "out1", "out2", "both", "n =", "echo") if name in code] == [
+        "out1", "out2"
+    ]  # fmt: skip
+    assert [i for i in range(1, 5) if f"in{i}" in output] == [1, 2, 3, 4]
+    assert "out" not in output and "both" not in output
+    assert r"\nbform{A form}" in latex
+    assert re.findall(r"\\nbparameters\{\\texttt\{(.*)\}\}", latex.replace(r"\hwbr{}", "")) == [
+        "n = 2"
+    ]
+
+
+def test_cells_of_a_part_stand_between_its_marks(tmp_path):
+    cells = [new_markdown_cell(text) for text in ("all", "one", "two", "end")]
+    for cell, tags in zip(cells, ([], ["part-a"], ["part-a"], ["part-b", "part-c"]), strict=True):
+        cell.metadata.tags = tags
+    latex, _ = rendered(tmp_path, *cells)
+    words = re.findall(r"^(all|one|two|end|\\nbpart.*|\\fi)$", latex, re.M)
+    assert words == ["all", r"\nbpart{a}\ifhwpart", "one", "two", r"\fi",
+                     r"\nbpart{b,c}\ifhwpart", "end", r"\fi"]  # fmt: skip
+
+
+def test_pictures_of_an_earlier_run_do_not_stay(tmp_path):
+    outputs = [shows({"image/png": picture(color=color)}) for color in ("red", "blue")]
+    for shown in (outputs, outputs[:1]):
+        rendered(tmp_path, *shown)
+        assert len(list((tmp_path / "notebooks" / "a.figures").iterdir())) == len(shown)
+
+
+def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path):
+    with pytest.raises(UserError, match=r"ends in \.tex"):
+        render(write(executed(), tmp_path / "x.ipynb"), tmp_path / "helpers.py")
+
+
+def test_a_missing_pandoc_is_said(tmp_path, monkeypatch):
+    def missing():
+        raise OSError
+
+    pandoc.cache_clear()
+    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
+    with pytest.raises(UserError, match=r"^pandoc is missing"):
+        rendered(tmp_path, new_markdown_cell("fine"))
+
+
+# One document of many notebooks, each of a kind that is hard to set.
+
+ROWS = "".join(f"| {i} | {i**7} |\n" for i in range(90))
+LONG = [
+    new_code_cell(f's = "{"a" * 3000}"', execution_count=1),
+    new_output("stream", text=str(list(range(900)))),
+    new_output("stream", text="ab" * 2500),
+    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 40}"),
+    new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
+    new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
+    new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
+    new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
+    shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
+]
+MATH = [
+    new_markdown_cell(r"$\newcommand{\norm}[1]{\|#1\|} \newcommand{\R}{\mathbb{R}}$"),
+    new_markdown_cell(r"$\norm{x} \in \R$, $\bm{x} \lt \boldsymbol{\beta}_\mathcal{D}$, $θᵢ²$"),
+    new_markdown_cell(r"$\nosuchcommand{x}$ and 𝑥 = 𝛼, $\text{d_model} \iff \LaTeX$ $$\frac{a$$"),
+    new_markdown_cell("Привет, γειά ✓ سلام عليكم שלום $größe$ ~~gone~~ [x] → ∀"),
+    new_raw_cell(r"\begin{center}raw\end{center}", metadata={"raw_mimetype": "text/latex"}),
+    new_raw_cell("raw text & more"),
+]
+
+
+def typeset_all(tmp_path, **notebooks):
+    """Text and warnings of a PDF of these notebooks, a question each."""
+    sources, work = tmp_path / "solutions_latex", tmp_path / "work"
+    (sources / "answers").mkdir(parents=True)
+    (sources / "homework.cls").write_bytes((ROOT / "solutions_latex" / "homework.cls").read_bytes())
+    questions = "\n".join(rf"\question[notebook={name}]{{{name}}} Q" for name in notebooks)
+    edition = sources / "e.tex"
+    begin = r"\documentclass{homework}\edition{Kinds}\begin{document}\maketitle"
+    edition.write_text(f"{begin}\n{questions}\n\\end{{document}}")
+    warnings = []
+    for name, cells in notebooks.items():
+        warnings += rendered(work, *cells, name=name)[1]
+        write(new_notebook(), tmp_path / "notebooks" / f"{name}.ipynb")
+    student = read_student(Path(os.devnull), {"name": "Ada", "netid": "al1"})
+    warnings += typeset(
+        edition, work, tmp_path / "e.pdf", student=student, course=read_course(Path(os.devnull)),
+        profile="quick", limit=9,
+    )  # fmt: skip
+    text = "".join(page.extract_text() for page in PdfReader(tmp_path / "e.pdf").pages)
+    return text, warnings, (work / "e.log").read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_document_of_what_is_hard_to_set(tmp_path):
+    tex = [
+        r"\input{canary}",
+        r"^^5cinput{canary}",
+        r"\immediate\write18{touch pwned}",
+        "#1 & _ $ ~ %",
+    ]
+    tex += [
+        r"\end{nboutput}\input{canary}",
+        r"} \input{canary} {",
+        r"\csname input\endcsname{canary}",
+    ]
+    hostile = []
+    for i, text in enumerate(tex):
+        hostile += [new_output("stream", text=text), shows({"text/html": f"<p>{text}</p>"})]
+        hostile += [shows({"image/png": picture()}, caption=text, alt=text), value(f"a/v{i}", text)]
+        hostile += [shows({mime.SOURCE: f"x = r'{text}'"}), claim(f"a/c{i}", evidence=text)]
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "canary.tex").write_text(r"\message{CANARYWASREAD}")
+    text, warnings, log = typeset_all(tmp_path, long=LONG, math=MATH, hostile=hostile)
+    assert "CANARYWASREAD" not in log and not list(tmp_path.rglob("pwned*"))
+    assert [w for w in warnings if "collaborators" not in w] == [
+        r"math: cell 3: the braces of a formula do not match: \frac{a"
+    ]
+    assert r"math: cell 3: a formula has the unknown command \nosuchcommand" in log
+    for part in ("899]", "123456", "89 44231334895529", "raw text & more", "Привет", "nosuch"):
+        assert part in text.replace("\n", ""), part

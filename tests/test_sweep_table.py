@@ -1,0 +1,301 @@
+"""The records of a sweep side by side, and the command line of sweeps."""
+
+import json
+import os
+
+import pytest
+from pdf_fixtures import source_notebook, write
+
+from helpers import cli
+from helpers.pdf.errors import UserError
+from helpers.sweep import command, table
+from helpers.sweep.engine import Outcome
+from helpers.sweep.runs import Store, jobs
+
+CELL = 'profile = "quick"\nseed = 0\nn = 1\nm = 1'
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    store = Store("x", records=tmp_path / "records", work=tmp_path / "work")
+    monkeypatch.setattr(command, "Store", lambda name: store)
+    return store
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    return str(write(source_notebook("1", parameters=CELL), tmp_path / "x.ipynb"))
+
+
+def recorded(*runs, **stamp):
+    """Records with the given parameters and values."""
+    return [
+        {
+            "recipe": 1,
+            "parameters": parameters,
+            "values": {f"t/{name}": value for name, value in values.items()},
+            "claims": {"t/c": True},
+            "stamp": {"data": "pictures", "device": "cpu", "commit": "abc1234"} | stamp,
+            "seconds": 1.0,
+        }
+        for parameters, values in runs
+    ]
+
+
+def save(store, records):
+    store.records.mkdir(exist_ok=True)
+    for record in records:
+        name = f"{len(list(store.records.iterdir()))}.json"
+        (store.records / name).write_text(json.dumps(record))
+
+
+def everything(*runs):
+    return table.everything(recorded(*runs), 1)
+
+
+@pytest.fixture
+def seeded(store):
+    """Two settings, three seeds each, with means of 1.1 and 2.1."""
+    runs = [
+        ({"profile": "full", "seed": seed, "n": n, "m": 5}, {"score": n + seed / 10})
+        for n in (1, 2)
+        for seed in (0, 1, 2)
+    ]
+    save(store, recorded(*runs))
+    return store
+
+
+def shown(capsys, *arguments):
+    assert cli.main(["results", *arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_mean_and_spread_are_over_seeds(seeded, notebook, capsys):
+    lines = shown(capsys, notebook, "--metric", "score", "--format", "markdown")
+    assert [line.strip("| ").split(" | ") for line in lines[2:]] == [
+        ["1", "3", "1.1", "0.1", "1", "1.2"],
+        ["2", "3", "2.1", "0.1", "2", "2.2"],
+    ]
+    for name in ("t/score", "score"):  # as the sweep prints it, too
+        lines = shown(capsys, notebook, "--metric", name)
+        assert lines[-2] == "the same in all: profile full, m 5, data pictures"
+        assert lines[-1] == "highest: n 2, mean 2.1"
+    assert cli.main(["results", notebook, "--metric", "scores"]) == 2
+    assert "no column 'scores'; did you mean 'score'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("other", "column"),
+    [
+        ({"profile": "quick"}, "profile"),
+        ({"m": 6}, "m"),
+        ({"data": "digits (stand-in)"}, "data"),
+        ({"recipe": 2}, "recipe"),
+    ],
+)
+def test_a_mean_is_over_nothing_but_seeds(seeded, notebook, capsys, other, column):
+    """Whatever else differs, the data set and the recipe too, splits the rows."""
+    parameters = {"profile": "full", "seed": 3, "n": 1, "m": 5}
+    parameters |= {name: value for name, value in other.items() if name in parameters}
+    (record,) = recorded((parameters, {"score": 9.0}), data=other.get("data", "pictures"))
+    save(seeded, [record | {"recipe": other.get("recipe", 1)}])
+    lines = shown(capsys, notebook, "--metric", "score", "--by", "n", "--format", "markdown")
+    assert lines[0] == f"| n | {column} | runs | mean | std | min | max |"
+    rows = [line.split(" | ") for line in lines[2:]]
+    assert sorted([runs, mean] for _, _, runs, mean, *_ in rows) == [
+        ["1", "9"], ["3", "1.1"], ["3", "2.1"]
+    ]  # fmt: skip
+
+
+def test_runs_of_one_kind_are_chosen(seeded, notebook, capsys):
+    arguments = ["--format", "csv", "--where", "n=1.0", "--where", "profile=full"]
+    assert len(shown(capsys, notebook, *arguments)) == 4
+    assert cli.main(["results", notebook, "--where", "profile=quick"]) == 2
+    assert cli.main(["results", notebook, "--where", "prof=quick"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "homework: no run has profile=quick",
+        "homework: no column 'prof'; did you mean 'profile'?",
+    ]
+
+
+def test_what_does_not_hold_and_what_is_older_is_marked(seeded, notebook, capsys):
+    text = "\n".join(shown(capsys, notebook))
+    assert "recipe" not in text
+    assert "claim" not in text
+    (record,) = recorded(({"profile": "full", "seed": 3, "n": 1, "m": 5}, {"score": 9.0}))
+    save(seeded, [record | {"recipe": 7, "claims": {"t/c": False, "t/d": True}}])
+    lines = shown(capsys, notebook)
+    assert [line for line in lines if "not t/c" in line and "7 (not 1)" in line]
+    assert lines[-1].startswith("a claim does not hold in 1 run: ")
+
+
+def test_a_table_for_the_eye_hides_what_is_the_same_and_csv_has_all(seeded, notebook, capsys):
+    assert shown(capsys, notebook)[0].split() == ["seed", "n", "score"]
+    assert shown(capsys, notebook, "--by", "m")[0].split() == ["seed", "n", "m", "score"]
+    header, row, *_ = shown(capsys, notebook, "--format", "csv")
+    names = "profile,seed,n,m,score,data,device,commit,recipe,seconds,claims"
+    assert header == names
+    assert row == "full,0,1,5,1.0,pictures,cpu,abc1234,1,1.0,hold"
+
+
+def test_results_are_found_by_path_and_by_name(seeded, notebook, capsys):
+    assert shown(capsys, notebook) == shown(capsys, "x")  # no notebooks/x.ipynb is needed
+
+
+def test_runs_are_grouped_by_lists_and_by_none_too():
+    frame = everything(
+        ({"sizes": [1, 2], "cap": None, "seed": 0}, {"score": 1}),
+        ({"sizes": [1, 2], "cap": None, "seed": 1}, {"score": 3}),
+        ({"sizes": [3], "cap": 10, "seed": 0}, {"score": 5}),
+        ({"sizes": [3], "cap": 9, "seed": 0}, {}),
+    )
+    means = table.over_seeds(frame, ["cap", "sizes"], "score")
+    assert means[["cap", "sizes", "runs", "mean"]].to_numpy().tolist() == [
+        [10, [3], 1, 5.0],
+        [None, [1, 2], 2, 2.0],
+    ]
+
+
+def test_a_metric_is_a_number_that_some_run_has():
+    frame = everything(({"n": 1}, {"word": "x", "score": None, "n": 5}))
+    with pytest.raises(UserError, match=r"'word' is no number but 'x'"):
+        table.over_seeds(frame, ["n"], "word")
+    with pytest.raises(UserError, match="no run has a value of 'score'"):
+        table.over_seeds(frame, ["n"], "score")
+    assert table.over_seeds(frame, [], "t/n")["mean"].tolist() == [5]  # n is the parameter
+
+
+def test_numbers_read_as_they_were_recorded_and_a_bar_begins_no_cell():
+    frame = everything(({"n": "a|b\nc"}, {"size": 351_190}), ({"n": None}, {"share": 0.123456}))
+    frame = frame[["n", "size", "share"]]
+    lines = table.write(frame, "markdown").splitlines()
+    assert lines[2:] == ["| a\\|b c | 351190 | – |", "| None | – | 0.1235 |"]
+    assert table.write(frame, "csv").splitlines()[-1] == "None,,0.123456"
+
+
+@pytest.mark.parametrize(
+    ("by", "rows"),
+    [
+        ([], ["9,b,1", "10,a,0", "10,a,2", "10,b,0"]),
+        (["--by", "rule,n"], ["10,a,0", "10,a,2", "9,b,1", "10,b,0"]),
+    ],
+)
+def test_rows_come_by_what_was_asked_then_by_what_differs_then_by_seed(
+    store, notebook, capsys, by, rows
+):
+    names = ("n", "rule", "seed")
+    runs = [(10, "b", 0), (10, "a", 2), (10, "a", 0), (9, "b", 1)]
+    save(store, recorded(*((dict(zip(names, run, strict=True)), {}) for run in runs)))
+    lines = shown(capsys, notebook, "--format", "csv", *by)[1:]
+    assert [",".join(line.split(",")[:3]) for line in lines] == rows
+
+
+# The command line of the sweep
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The jobs that a sweep starts; n = 2 fails, and a claim of n = 3 does not hold."""
+    begun = []
+
+    def run_all(waiting, store, settings):
+        begun.extend(waiting)
+        for job in waiting:
+            n = job.values["n"]
+            record = {"values": {"t/score": n / 10, "t/last": 1}, "claims": {"t/c": n != 3}}
+            problem = "x.ipynb failed: ValueError: two\n────\n  code" if n == 2 else ""
+            yield Outcome(job, None if problem else record, problem, 1.0)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(command.engine, "run_all", run_all)
+    return begun
+
+
+def test_progress_and_end_say_what_failed_and_what_does_not_hold(store, notebook, started, capsys):
+    assert cli.main(["sweep", notebook, "-g", "n=1,2,3", "--metric", "score"]) == 1
+    out, err = map(str.splitlines, capsys.readouterr())
+    assert out[0] == "3 runs: 0 done, 3 to run"
+    assert out[1].startswith("[1/3] n=1: t/score 0.1 · 1.0 s · 0 failed · ")
+    assert out[2].startswith("[2/3] n=2: ValueError: two · 1.0 s · 1 failed · ")
+    assert out[3].startswith("[3/3] n=3: t/score 0.3 · does not hold: t/c · ")
+    assert err[:2] == [
+        "failed: n=2: ValueError: two",
+        "recorded, but a claim: n=3: does not hold: t/c",
+    ]
+    assert err[-1] == "the same command with --only-failed runs them again"
+
+
+def test_a_dry_run_says_why_and_again_forces(store, notebook, started, capsys):
+    one, two, _ = jobs([{"n": n} for n in "123"], source_notebook("1", parameters=CELL),
+                       "quick", notebook)  # fmt: skip
+    store.save(one, source_notebook("1"), 1.0)
+    store.fail(two, "its process died")
+    assert cli.main(["sweep", notebook, "-g", "n=1,2,3", "--dry-run"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[2:] == ["  done  n=1", "  run   n=2  failed before", "  run   n=3  no record"]
+    assert "raise the recipe or say --again" in out[1]
+    assert not started
+    cli.main(["sweep", notebook, "-g", "n=1,2,3", "--only-failed"])
+    assert started == [two]
+    cli.main(["sweep", notebook, "-g", "n=1", "--again"])
+    assert started == [two, one]
+
+
+def test_what_another_sweep_did_meanwhile_is_not_done_again(store, notebook, started, monkeypatch):
+    """The other one ends between our plan and our lock."""
+    lock = store.lock
+
+    def lock_later():
+        other = Store("x", records=store.records, work=store.work)
+        for job in jobs([{"n": "1"}], source_notebook("1", parameters=CELL), "quick", notebook):
+            other.save(job, source_notebook("1"), 1.0)
+        return lock()
+
+    monkeypatch.setattr(store, "lock", lock_later)
+    assert cli.main(["sweep", notebook, "-g", "n=1,3"]) == 0
+    assert [job.values["n"] for job in started] == [3]
+
+
+def test_a_sweep_with_nothing_to_do_needs_no_turn(store, notebook, capsys):
+    with store.lock():
+        assert cli.main(["sweep", notebook, "-g", "n=1", "--only-failed"]) == 0
+        assert cli.main(["sweep", notebook, "-g", "n=1"]) == 2
+    assert f"another sweep (process {os.getpid()}) is at work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "message"),
+    [
+        (0, "0,1", "--gpus 0,1: PyTorch finds no GPU here: see `make doctor`, or leave"),
+        (1, "0,1", "there is no GPU 1, only 0 to 0"),
+        (2, "2,0", "there is no GPU 2, only 0 to 1"),
+        (2, "0,,1", "not a list of devices"),
+        (2, "0,1", ""),
+        (2, "GPU-5a", ""),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_refused(
+    store, notebook, started, monkeypatch, capsys, count, wanted, message
+):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert cli.main(["sweep", notebook, "--gpus", wanted]) == (2 if message else 0)
+    assert message in capsys.readouterr().err
+    assert bool(started) != bool(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--timeout", "0"], "'--timeout': 0.0 is not in the range"),
+        (["--timeout", "inf"], "'--timeout': inf is not in the range"),
+        (["--jobs", "0"], "'--jobs': 0 is not in the range"),
+        (["-p", "n", "-3"], "a sweep takes values as -g n=-3"),
+        (["--scheduler", "tcp://x:1", "--jobs", "2"], "--jobs and --gpus are for runs here"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(store, notebook, capsys, options, message):
+    assert cli.main(["sweep", notebook, "--dry-run", *options]) == 2
+    assert message in capsys.readouterr().err
