@@ -72,6 +72,7 @@ def project(tmp_path_factory):
     Image.new("L", (9, 9)).save(latex / "figures" / "dot.png")
     write(source_notebook(FIRST), folder / "notebooks" / "first.ipynb")
     write(source_notebook(TABLE), folder / "notebooks" / "my second.one.ipynb")
+    (folder / "notebooks" / "mine.csv").touch()
     shown = make(folder, *YOU)
     assert "first: executed" in shown
     return folder

@@ -275,10 +275,12 @@ def _cut(text: str) -> str:
 def _write_rule(target: Path, files: list[Path], run: Run) -> None:
     """A Make rule that names what this run depends on.
 
-    The folders of recorded runs count, too: they change when a run comes or goes. So do the
+    The folders of recorded runs and of data beside a notebook count, too: they change when a file
+    comes or goes. So do the
     folders of the data sets where a run was on stand-ins.
     """
     folders = {path.parent for path in files if RESULTS in path.as_posix()}
+    folders |= {path.parent for path in files if "notebooks" in path.parts[:-2]}
     names = [*files, *folders, *(data_at_hand()[0] if run.on_stand_in else [])]
     escaped = [for_make(path) for path in names]
     lines = [f"{for_make(target)}: {' '.join(escaped)}", *(f"{name}:" for name in escaped)]

@@ -296,7 +296,7 @@ def data_at_hand(root: Path = ROOT) -> tuple[list[Path], str]:
     """The folders of the data sets, and a digest of what lies there: stand-ins give way to it."""
     top = Path(os.environ.get("DATA_DIR") or root / "data" / "cache")
     if not top.is_dir():
-        return [path for path in [top.parent] if path.is_dir()], ""
+        return [next(path for path in top.parents if path.is_dir())], ""
     sets = [p for p in sorted(top.iterdir()) if p.name not in ("features", "checkpoints")
             and not p.name.startswith(".")]  # fmt: skip
     names = [str(path.relative_to(top)) for entry in sets for path in [entry, *entry.rglob("*")]]
