@@ -86,8 +86,9 @@ def _lines(tokens: Iterable[tuple[str, str]]) -> list[list[tuple[str, str]]]:
     lines: list[list[tuple[str, str]]] = [[]]
     for macro, text in tokens:
         for i, part in enumerate(text.split("\n")):
-            lines += [[]] * (i > 0)
-            lines[-1] = [*lines[-1], *((macro, character) for character in part)]
+            if i:
+                lines.append([])
+            lines[-1].extend((macro, character) for character in part)
     return lines
 
 
