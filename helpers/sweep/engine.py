@@ -70,7 +70,8 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     with _connected(settings, len(jobs)) as client:
         bundle = pack(settings.notebook) if settings.scheduler else None
         while waiting or running:
-            while waiting and len(running) < len(client.nthreads()):
+            slots = _workers(client, settings)
+            while waiting and len(running) < slots:
                 job, tries = waiting.popleft()
                 running[_submit(client, job, store, settings, bundle)] = job, tries
             for future in _ended(running, settings):
@@ -189,10 +190,22 @@ def _ended(running: dict["Future", tuple[Job, int]], settings: Settings) -> list
     except TimeoutError:
         return []
     except CancelledError:  # not by us: the client has lost the scheduler
-        raise UserError(
-            f"the Dask scheduler at {settings.scheduler} is gone; what was done is recorded: "
-            "run the sweep again for the rest"
-        ) from None
+        raise _gone(settings) from None
+
+
+def _workers(client: "Client", settings: Settings) -> int:
+    """How many workers there are now."""
+    try:
+        return len(client.nthreads())
+    except OSError:
+        raise _gone(settings) from None
+
+
+def _gone(settings: Settings) -> UserError:
+    return UserError(
+        f"the Dask scheduler at {settings.scheduler} is gone; what was done is recorded: "
+        "run the sweep again for the rest"
+    )
 
 
 def _outcome(future: "Future", job: Job, store: Store) -> Outcome:

@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from .. import mime
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, write_atomically
-from ..pdf.parameters import Value, choose, read_parameters, read_recipe
+from ..pdf.parameters import UNKNOWN, Value, choose, read_parameters, read_recipe
 from .plan import Run
 
 LONGEST_NAME = 120  # characters of a file's name: systems take 255 bytes with all that we append
@@ -42,7 +42,9 @@ class Job:
         ``profile=quick`` stands in it, so that those of the full profile are shorter. A name that
         is long, or that a system without capitals could take for another's, ends in a hash.
         """
-        special = {k: v for k, v in self.values.items() if v != self.usual[k]}
+        special = {
+            k: v for k, v in self.values.items() if k not in self.usual or v != self.usual[k]
+        }
         if self.values.get("profile", "full") != "full":
             special = {"profile": self.profile} | special
         name = ",".join(f"{key}={_escaped(value)}" for key, value in special.items())
@@ -77,7 +79,7 @@ def _canonical(values: dict[str, Value]) -> str:
 def jobs(runs: list[Run], notebook: NotebookNode, profile: str, path: Path) -> list[Job]:
     """The runs with their parameters checked, each job once. Raises UserError."""
     known, recipe = read_parameters(notebook, path), read_recipe(notebook, path)
-    defaults = {name: parameter.default for name, parameter in known.items()}
+    defaults = {name: p.default for name, p in known.items() if p.default is not UNKNOWN}
     usual = defaults | choose(known, {}, profile, path)
     found = {}
     for run in runs:
