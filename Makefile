@@ -15,7 +15,7 @@ LIMIT    ?= 100
 PYTHON   ?= python3
 THREADS  ?= 1# of each notebook, whatever JOBS is: sums differ in their last bits with their number
 STUDENT   = student.toml# whose details go on the cover; empty for nobody's
-GRID     ?= -g layers=4:8 -g heads=2,3,4 -g epochs=10 -g width=60 -g batch=64# without a GPU
+GRID     ?= -g layers=4:8 -g heads=2,3,4 -g seed=0,1,2
 
 SETTABLE := HW Q DRAFT PROFILE JOBS TIMEOUT LIMIT PYTHON THREADS STUDENT GRID NAME NETID TOPIC RUNS KILLS ARGS
 TYPED    := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))

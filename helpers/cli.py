@@ -105,17 +105,15 @@ def render(executed: Path, target: Path) -> None:
 @STUDENT
 def plan(edition: Path, target: Path, work: Path, question: int, student: str) -> None:
     """Write down for Make what an edition needs; tell what would stop it in any case."""
-    from .pdf.edition import STUDENT as PLACE
-    from .pdf.edition import plan, read_course, read_edition
+    from .pdf.edition import plan, read_course, read_edition, typed
+    from .pdf.glyphs import glyph_macros
     from .pdf.notebook import write_atomically
 
     read_course(Path("course.toml"))
-    details = " ".join(_student(student).values())
-    if not details.isascii():
-        from .pdf.glyphs import glyph_macros  # slow, and needed for few names
-
-        glyph_macros({PLACE: details})
-    write_atomically(target, plan(edition, read_edition(edition, question), work))
+    read = read_edition(edition, question)
+    content = plan(edition, read, work)
+    glyph_macros(typed(edition, read, _student(student)))  # missing fonts, before notebooks run
+    write_atomically(target, content)
 
 
 @homework.command()

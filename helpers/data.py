@@ -193,14 +193,6 @@ def data_dir() -> Path:
     return ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
 
 
-def present() -> list[tuple[str, int]]:
-    """The data sets' files that DATA_DIR holds, as (path below it, bytes)."""
-    paths = [name for names in FILES.values() for name in names]
-    return [
-        (p, (data_dir() / p).stat().st_size) for p in sorted(paths) if (data_dir() / p).is_file()
-    ]
-
-
 def offline() -> str:
     """The switch of the environment that forbids to ask the network, or an empty string."""
     on = ("1", "ON", "YES", "TRUE")

@@ -26,7 +26,7 @@ TEX_PACKAGES = (
     "fontconfig"
 )
 TEX_FILES = (
-    "texgyrepagella-regular.otf texgyrepagella-math.otf unicode-math.sty fvextra.sty natbib.sty "
+    "texgyrepagella-regular.otf texgyrepagella-math.otf unicode-math.sty cancel.sty natbib.sty "
     "tcolorbox.sty tikz.sty titlesec.sty microtype.sty booktabs.sty adjustbox.sty enumitem.sty "
     "accsupp.sty needspace.sty refcount.sty bookmark.sty"
 ).split()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
+from tqdm.auto import trange
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, BertModel
@@ -114,7 +114,7 @@ def train_epoch(
     """One pass that learns: its loss (nats) and accuracy, both per review."""
     model.train()
     loss_sum, right, seen = 0.0, 0, 0
-    for tokens, classes in tqdm(batches, desc="training", leave=False, mininterval=1):
+    for tokens, classes in batches:
         logits = model(**tokens)
         loss = F.cross_entropy(logits, classes)
         optimizer.zero_grad()
@@ -157,7 +157,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, fused=True)
     schedule = LambdaLR(optimizer, lambda step: 1 - step / steps)
     history = []
-    for epoch in range(1, epochs + 1):
+    for epoch in trange(1, epochs + 1, desc="fine-tuning", unit="epoch"):
         start = time.perf_counter()
         batches = in_batches(data, rows[0], size=size, generator=draw)
         trained = train_epoch(model, batches, optimizer, schedule)

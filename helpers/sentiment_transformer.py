@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from helpers.gru import BidirectionalGRU
 from helpers.text_encoder import plan_batches, token_vectors
@@ -45,7 +47,7 @@ class GRUHead(nn.Module):
         self.output = nn.Linear(2 * hidden, 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        _, final = self.gru(features, lengths)  # (B, 2 · hidden): the last state of each direction
+        _, final = self.gru(features, lengths)  # (B, 2 · hidden)
         return self.output(self.dropout(final)).squeeze(-1)  # (B,)
 
 
@@ -146,15 +148,9 @@ def evaluate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def train(
-    model: nn.Module,
-    inputs: Inputs,
-    labels: Tensor,
-    batches: Sequence[Tensor],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    *,
-    bf16: bool,
-) -> tuple[float, float]:
+    model: nn.Module, inputs: Inputs, labels: Tensor, batches: Sequence[Tensor],
+    optimizer: Optimizer, schedule: LRScheduler, *, bf16: bool,
+) -> tuple[float, float]:  # fmt: skip
     """One pass over the batches, row numbers each: loss (nats per review) and accuracy."""
     model.train()
     seen = []
@@ -196,7 +192,7 @@ def fit(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.rate, weight_decay=recipe.weight_decay)
     total = sum(map(len, orders))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / total)
+    schedule = LambdaLR(optimizer, lambda step: 1 - step / total)
     history, best = [], None
     for number, order in enumerate(orders, 1):
         start = time.perf_counter()

@@ -251,10 +251,7 @@ def test_all_is_fetched_and_told(folder, rated):
     assert found[2][0] == f"{len(rated):,} snippets"
 
 
-def test_paths_and_files_at_hand(folder, monkeypatch):
-    assert data.present() == []
-    put(folder, "app_reviews/reviews.csv", b"12345")
-    assert data.present() == [("app_reviews/reviews.csv", 5)]
+def test_a_relative_folder_counts_from_the_root(monkeypatch):
     monkeypatch.setenv("DATA_DIR", "elsewhere")
     assert data.data_dir() == data.ROOT / "elsewhere"
 

@@ -199,6 +199,12 @@ def test_a_failure_shows_the_cell_and_a_draft_lets_a_wide_line_pass(project):
     answer.write_text(ANSWER)
 
 
+def test_a_notebook_that_was_missing_is_set_once_it_is_there(project):
+    write(source_notebook("print('here now')"), project / "notebooks" / "absent.ipynb")
+    make(project, *YOU)
+    assert "here now" in "".join(text_of(project))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

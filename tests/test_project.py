@@ -123,7 +123,7 @@ def test_modules_stay_short(path):
 
 
 def test_a_command_starts_without_what_it_does_not_need():
-    heavy = {"torch", "nbclient", "nbconvert", "nbformat", "pandas", "matplotlib"}
+    heavy = {"torch", "papermill", "nbclient", "nbconvert", "nbformat", "pandas", "matplotlib"}
     code = f"import sys, helpers.cli; print(*{heavy!r} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

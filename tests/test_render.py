@@ -207,7 +207,10 @@ def typeset_all(tmp_path, **notebooks):
     sources, work = tmp_path / "solutions_latex", tmp_path / "work"
     (sources / "answers").mkdir(parents=True)
     (sources / "homework.cls").write_bytes((ROOT / "solutions_latex" / "homework.cls").read_bytes())
-    questions = "\n".join(rf"\question[notebook={name}]{{{name}}} Q" for name in notebooks)
+    part = {"parts": ", part={b, a}"}
+    questions = "\n".join(
+        rf"\question[notebook={name}{part.get(name, '')}]{{{name}}} Q" for name in notebooks
+    )
     edition = sources / "e.tex"
     begin = r"\documentclass{homework}\edition{Kinds}\begin{document}\maketitle"
     edition.write_text(f"{begin}\n{questions}\n\\end{{document}}")
@@ -241,13 +244,26 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
         hostile += [new_output("stream", text=text), shows({"text/html": f"<p>{text}</p>"})]
         hostile += [shows({"image/png": picture()}, caption=text, alt=text), value(f"a/v{i}", text)]
         hostile += [shows({mime.SOURCE: f"x = r'{text}'"}), claim(f"a/c{i}", evidence=text)]
+    parts = [new_markdown_cell(f"in part {p}", metadata={"tags": [f"part-{p}"]}) for p in "abc"]
+    parts.append(new_markdown_cell("As <cite data-cite='nokey'>Nobody (2000)</cite> says"))
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "canary.tex").write_text(r"\message{CANARYWASREAD}")
-    text, warnings, log = typeset_all(tmp_path, long=LONG, math=MATH, hostile=hostile)
+    text, warnings, log = typeset_all(tmp_path, long=LONG, math=MATH, hostile=hostile, parts=parts)
     assert "CANARYWASREAD" not in log and not list(tmp_path.rglob("pwned*"))
-    assert [w for w in warnings if "collaborators" not in w] == [
-        r"math: cell 3: the braces of a formula do not match: \frac{a"
+    told = dict.fromkeys(w for w in warnings if w.startswith(("long", "math", "hostile", "parts")))
+    assert list(told) == [
+        r"math: cell 3: the braces of a formula do not match: \frac{a",
+        r"math: cell 3: a formula has the unknown command \nosuchcommand",
+        "parts: cell 4: no .bib file has nokey",
     ]
-    assert r"math: cell 3: a formula has the unknown command \nosuchcommand" in log
-    for part in ("899]", "123456", "89 44231334895529", "raw text & more", "Привет", "nosuch"):
+    assert "in part b" in text and "in part c" not in text
+    for part in (
+        "899]",
+        "Nobody (2000)",
+        "123456",
+        "89 44231334895529",
+        "raw text & more",
+        "Привет",
+        "nosuch",
+    ):
         assert part in text.replace("\n", ""), part

@@ -213,7 +213,7 @@ MUTATIONS = [
     ("pooled", "torch.tanh(", "torch.sigmoid("),
     ("pooled", "last_hidden_state[:, 0]", "last_hidden_state[:, 1]"),
     ("padding", "attention_mask=attention_mask", "attention_mask=None"),
-    ("checkpoint", "copy.deepcopy(model.state_dict())", "model.state_dict()"),
+    ("checkpoint", "model.load_state_dict(weights)", "model.output.reset_parameters()"),
 ]
 
 

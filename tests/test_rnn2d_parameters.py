@@ -82,7 +82,7 @@ MUTATIONS = [
     ("border", "saved = 2 * z.n", "saved = 4 * z.n"),
     ("border", "if node in states or not skip:", "if True:"),
     ("operations-large", "twice = [2 * n**2", "twice = [n**2"),
-    ("sequential-steps", "calls == [*range(1, m), m,", "calls == [*range(1, m),"),
+    ("sequential-steps", "m: [*range(1, m), m, ", "m: [*range(1, m), "),
     ("sequential-steps", "z.depth == 2 * z.n - 1", "z.depth == 2 * z.n"),
     ("convnet-counts", "9 * (k.L - 1) * k.h**2", "9 * k.L * k.h**2"),
     ("convnet-counts", "(2 * P - k.h * k.L)", "(2 * P - k.h)"),

@@ -69,6 +69,8 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     names = re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log)
     for name in dict.fromkeys(names):
         found.append(Finding(f"a reference to {name!r} leads nowhere: is the name right?"))
+    told = re.findall(r"Class homework Warning: (.*?) on input line", log)
+    found += [Finding(text, fatal=False) for text in dict.fromkeys(told)]
     if "\\end occurred inside a group" in log:
         found.append(Finding("a { or a \\begin is never closed"))
     return found

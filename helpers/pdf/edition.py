@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from .errors import UserError
+from .notebook import read_notebook
 
 KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
@@ -230,3 +231,15 @@ def plan(source: Path, edition: Edition, work: Path) -> str:
         if name in saved:
             lines.append(f"{target}: AS_IS := --as-is")
     return "\n".join(lines) + "\n"
+
+
+def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
+    """All that people typed for a document, by where: fonts must have its characters."""
+    texts = {STUDENT: " ".join(student.values())}
+    for path in [source, *answer_files(source, edition)]:
+        texts[str(path)] = path.read_text(encoding="utf-8")
+    for name in edition.notebooks:
+        path = source.parent.parent / "notebooks" / f"{name}.ipynb"
+        if path.exists():
+            texts[f"notebooks/{path.name}"] = "\n".join(c.source for c in read_notebook(path).cells)
+    return texts

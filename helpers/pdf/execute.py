@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -138,19 +139,22 @@ def _under_present_prose(notebook: NotebookNode, values: dict, earlier: Notebook
 
 
 def _with_parameters(notebook: NotebookNode, values: dict[str, Value]) -> NotebookNode:
-    """The notebook with a cell that sets ``values``, after its own or at the top, as papermill's.
+    """The notebook with papermill's cell that sets ``values``, after its own or at the top.
 
     One that an earlier run of papermill left is replaced.
     """
+    notebook.metadata.setdefault("papermill", NotebookNode())
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])  # papermill takes them for granted
     if not values:
         return notebook
-    from nbformat.v4 import new_code_cell
+    from papermill.parameterize import parameterize_notebook
 
-    source = "\n".join(["# Parameters", *(f"{name} = {v!r}" for name, v in values.items())])
-    cell = new_code_cell(source, id="injected", metadata={"tags": ["injected-parameters"]})
-    cells = [cell for cell in notebook.cells if "injected-parameters" not in tags(cell)]
-    place = next((i for i, c in enumerate(cells, 1) if "parameters" in tags(c)), 0)
-    notebook.cells = [*cells[:place], cell, *cells[place:]]
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # no parameters cell is no mistake
+    notebook = parameterize_notebook(notebook, values, kernel_name="python3", language="python")
+    for cell in notebook.cells:
+        if "injected-parameters" in tags(cell):
+            cell.id = "injected"
     return notebook
 
 
@@ -182,47 +186,52 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
     Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
     on the network. Such a path may have about 100 characters, hence /tmp.
     """
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine
     from traitlets.config import Config
 
-    class Client(NotebookClient):
+    class Client(PapermillNotebookClient):
         printed = 0
 
         def process_message(self, msg, cell, cell_index):
-            self.printed += len(str(msg["content"].get("text", "")))
-            if self.printed <= MAX_OUTPUT:
+            Client.printed += len(str(msg["content"].get("text", "")))
+            if Client.printed <= MAX_OUTPUT:
                 return super().process_message(msg, cell, cell_index)
             if self.km.provisioner and self.km.provisioner.process:
                 self.km.provisioner.process.kill()
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
+            options.pop("log_output")
+            Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
 
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
     end = time.monotonic() + (timeout or 0)
     with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
         sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
-        client = Client(
-            notebook,
-            kernel_name="python3",
-            timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
-            startup_timeout=60,
-            shutdown_kernel="immediate",
-            record_timing=False,
-            resources={"metadata": {"path": str(folder)}},
-            config=Config({"KernelManager": sockets}),
-        )
         try:
-            client.execute(env=_environment(private))
-        except CellExecutionError as error:
-            return _describe(error, notebook)
+            Engine.execute_notebook(
+                notebook,
+                "python3",
+                progress_bar=False,
+                environment=_environment(private),
+                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+                startup_timeout=60,
+                shutdown_kernel="immediate",
+                resources={"metadata": {"path": str(folder)}},
+                config=Config({"KernelManager": sockets}),
+            )
         except CellTimeoutError:
             return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
-            if client.printed > MAX_OUTPUT:
+            if Client.printed > MAX_OUTPUT:
                 return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
             return "its kernel died (out of memory? a smaller batch or limit helps)"
         except RuntimeError as error:  # the kernel did not start
             return str(error)
-    return ""
+    return _failure(notebook)
 
 
 def _environment(private: str) -> dict[str, str]:
@@ -238,21 +247,22 @@ def _environment(private: str) -> dict[str, str]:
     }
 
 
-def _describe(error, notebook: NotebookNode) -> str:
-    """The failing cell's number and source, and its traceback."""
-    failed = lambda cell: any(output.output_type == "error" for output in cell.get("outputs", []))
-    number, source = next(
-        ((i, cell.source) for i, cell in reversed([*enumerate(notebook.cells, 1)]) if failed(cell)),
-        (0, ""),
-    )
+def _failure(notebook: NotebookNode) -> str:
+    """The cell that failed and may not: its number, source and traceback; or nothing."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                return _describe(number, cell.source, output)
+    return ""
+
+
+def _describe(number: int, source: str, error: NotebookNode) -> str:
     rule = "─" * 72
     source = "\n".join(f"    {line}" for line in source.strip().splitlines())
-    outputs = notebook.cells[number - 1].get("outputs", [])
-    traceback = plain("\n".join(line for o in outputs for line in o.get("traceback", [])))
     name = f"{error.ename}: {error.evalue}"
     if error.ename == "ModuleNotFoundError" and (quoted := error.evalue.split("'")[1:2]):
         name += f" (`%pip install {quoted[0].split('.')[0]}` in a cell brings it)"
-    name, source, traceback = map(_cut, (name, source, traceback))
+    name, source, traceback = map(_cut, (name, source, plain("\n".join(error.traceback))))
     return f"cell {number}: {name}\n{rule}\n{source}\n{rule}\n{traceback}"
 
 

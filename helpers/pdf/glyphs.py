@@ -4,7 +4,6 @@ XeTeX changes the font where runs of such characters begin and end, so that Arab
 are shaped as they should be.
 """
 
-import os
 import shutil
 import subprocess
 import unicodedata
@@ -34,12 +33,12 @@ _MATH = r"\hw@mathletters"
 _JOINING, _UNSEEN = 4096, 9  # a class without effect on runs; the catcode of what is ignored
 
 
-def glyph_macros(texts: dict[str, str]) -> str:
+def glyph_macros(texts: dict[str, str], *, draft: bool = False) -> str:
     """LaTeX that sets each character the text font lacks in a font that has it.
 
     ``texts`` maps where a text comes from to the text. Raises one UserError for all characters
     that no font on this machine has: their scripts, a place, and the packages that bring them;
-    with DRAFT=1 in the environment these characters are left out.
+    in a ``draft`` these characters are left out.
     """
     runs: dict[str, list[int]] = {}  # the characters of each font
     missing: dict[str, str] = {}
@@ -47,13 +46,14 @@ def glyph_macros(texts: dict[str, str]) -> str:
     for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
         code, font = ord(character), _font(character)
         if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me"):
-            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if font else _ignored(code))
+            seen = font and not 0xFE00 <= code <= 0xFE0F  # which choose among looks of an emoji
+            lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if seen else _ignored(code))
         elif font:
             runs.setdefault(font, []).append(code)
         else:
             missing.setdefault(_script(character), place)
             lines.append(_ignored(code))
-    if missing and not os.environ.get("DRAFT"):
+    if missing and not draft:
         packages = " ".join(sorted({_package(script) for script in missing}))
         raise UserError(
             f"no font on this machine has {', '.join(missing)} ({next(iter(missing.values()))}): "

@@ -95,7 +95,7 @@ def _environment(lines: list[list[tuple[str, str]]], kind: str) -> str:
     """Lines of characters, with their macros, as lines of the class.
 
     ``\\nbl`` may be followed by the end of a page, ``\\nbk`` may not; it is best at ``\\nbe``, an
-    empty line.
+    empty line; ``\\nbv`` is one more.
     """
     pieces = [piece for line in lines for piece in _broken(line, COLUMNS[kind])]
     found = [rf"\begin{{{kind}}}"]
@@ -103,7 +103,10 @@ def _environment(lines: list[list[tuple[str, str]]], kind: str) -> str:
         content = mark + _escaped(piece)
         above = i if content else i - 1  # the page ends before an empty line
         keep = min(above, len(pieces) - i) < _KEEP and i < len(pieces)
-        found.append(r"\nbe" if not content and not keep else rf"\nb{'lk'[keep]}{{{content}}}")
+        if content or keep:
+            found.append(rf"\nb{'lk'[keep]}{{{content}}}")
+        else:
+            found.append(r"\nbv" if found[-1].startswith((r"\nbe", r"\nbv")) else r"\nbe")
     return "\n".join([*found, rf"\end{{{kind}}}"])
 
 

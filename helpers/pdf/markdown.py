@@ -66,6 +66,8 @@ class Page:
         body = {name: entities.unescape(found) for name, found in match.groupdict("").items()}
         if body["inline"] or body["round"]:
             return self.inline_math(body["inline"] or body["round"])
+        if body["whole"] and body["name"] not in ENVIRONMENTS:
+            return raw(body["whole"])
         return self.display_math(body["block"] or body["bracket"] or body["whole"])
 
     def inline_math(self, body: str) -> str:
@@ -186,7 +188,7 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     if not pieces:
         return []
     _link(pieces, name)
-    command = [pandoc(), "--from=html-auto_identifiers", "--to=latex", "--wrap=preserve"]
+    command = [pandoc(), "--from=html+smart-auto_identifiers", "--to=latex", "--wrap=preserve"]
     command += ["--shift-heading-level-by=1"]
     command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
     content = _PIECE.join(map(str, pieces))

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from .. import mime
 from .colab import without_badge
 from .errors import UserError
-from .listing import MAX_OUTPUT, highlight_macros, inline_code, listing, text_block
+from .listing import highlight_macros, inline_code, listing, text_block
 from .markdown import Page, to_latex
 from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
@@ -160,7 +160,7 @@ class Body:
         if kinds:
             return self._picture(data[kinds[0]], kinds[0], metadata)
         if markdown := _text(data.get("text/markdown")):
-            return self.page.markdown(markdown[:MAX_OUTPUT], {})
+            return self.page.markdown(markdown, {})
         named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
         if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
             shown = self.page.html(html)

@@ -53,13 +53,14 @@ def typeset(
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
         sources = [source, *answers, *bodies]
-        if any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources):
-            bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
+        bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
+        cited = any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources)
+        if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
         texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
         texts |= {str(path): _text(path) for path in [source, *answers]}
         texts |= {f"notebooks/{path.stem}.ipynb": _text(path) for path in bodies}
-        glyphs = glyph_macros(texts)
+        glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
         _run_latex(source.parent, work, edition.name, _epoch(runs))
         checked = check(work, edition, runs, limit, draft=draft)
@@ -205,7 +206,8 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         "LC_ALL": "C",
     }
     options = ["-no-shell-escape", "-file-line-error"]
-    command = ["latexmk", "-norc", "-pdfxe", "-interaction=nonstopmode"]
+    # -g: latexmk does not see that a file is there now which \IfFileExists did not find.
+    command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode"]
     command += [f"-latexoption={option}" for option in options]
     limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
     run = subprocess.run(

@@ -95,8 +95,6 @@ def run_sweep(options: SimpleNamespace) -> int:
         return 0
     with store.lock():  # what another sweep has done in the meantime is done
         waiting = [job for job in waiting if why(job)]
-        for leftover in store.work.glob("*.running.ipynb"):
-            leftover.unlink()
         settings = engine.Settings(
             notebook=path,
             jobs=options.jobs or max(1, len(gpus)),

@@ -12,12 +12,13 @@ Clusters on SLURM and the like: start them with dask-jobqueue
 
 import hashlib
 import logging
-import os
+import multiprocessing
 import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +93,12 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
         with _elsewhere(settings.scheduler) as client:
             yield client
         return
+    _share_imports()
     import dask
     from distributed import Client, LocalCluster
 
-    _share_imports()
     options = {
+        "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
@@ -123,14 +125,13 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
 
 
 def _share_imports() -> None:
-    """Let workers fork from one process that has imported what each of them needs."""
-    import dask
-    from distributed.utils import get_mp_context
+    """Let workers fork from one process that has imported what each of them needs.
 
-    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-    get_mp_context().set_forkserver_preload(
-        ["distributed", "distributed.nanny", "papermill", "helpers.pdf.execute"]
-    )
+    It imports while this one does; later, Dask would name modules of its own.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    forkserver.ensure_running()
 
 
 @contextmanager
@@ -208,8 +209,6 @@ def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
             record = store.save(job, read_notebook(store.notebook(job)), seconds, machine)
             store.forget_failure(job)
             return Outcome(job, record, "", seconds)
-        if store.running(job).exists():  # its process could not put it away
-            os.replace(store.running(job), store.failed(job))
     except (UserError, OSError) as error:  # a full disk, say
         problem = problem or str(error)
     return Outcome(job, None, problem, seconds)

@@ -124,10 +124,6 @@ class Store:
         """The partly executed notebook of a job that failed."""
         return self.notebook(job).with_suffix(".failed.ipynb")
 
-    def running(self, job: Job) -> Path:
-        """The notebook of a job that is at work."""
-        return self.notebook(job).with_suffix(".running.ipynb")
-
     def note(self, job: Job) -> Path:
         """Where the problem of a job that failed is written down."""
         return self.notebook(job).with_suffix(".failed.txt")
