@@ -78,7 +78,9 @@ def log_uniform(d: int) -> Tensor:
     return ranks.reciprocal().log1p() / math.log(d + 1)
 
 
-def moments(estimate: Callable[[Tensor], Tensor], proposal: Tensor, size: int):
+def moments(
+    estimate: Callable[[Tensor], Tensor], proposal: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
     """Mean (h,) and variance of ``estimate``, exact: over all samples of ``size`` of d words.
 
     The estimate must not depend on the order of a sample, so that each multiset is looked at
@@ -86,7 +88,7 @@ def moments(estimate: Callable[[Tensor], Tensor], proposal: Tensor, size: int):
     """
     d = len(proposal)
     bars = torch.combinations(torch.arange(size + d - 1), d - 1)  # stars and bars: (N, d − 1)
-    ends = torch.nn.functional.pad(bars, (1, 1), value=-1)
+    ends = F.pad(bars, (1, 1), value=-1)
     ends[:, -1] = size + d - 1
     counts = ends.diff(dim=1) - 1  # of each word: (N, d), rows add up to size
     log_chance = gammaln(size + 1) - torch.from_numpy(gammaln(counts.numpy() + 1.0)).sum(1)
