@@ -116,7 +116,7 @@ def test_a_claim_that_fails_is_told_when_its_notebook_ends(notebooks, tmp_path, 
     write(source_notebook(CLAIM), notebooks / "a.ipynb")
     command = ["execute", str(notebooks / "a.ipynb"), str(tmp_path / "out.ipynb")]
     assert main(command) == 2
-    assert "a: the claim 'a/b' does not hold in this run: n is 1\n" in capsys.readouterr().err
+    assert "out: the claim 'a/b' does not hold in this run: n is 1\n" in capsys.readouterr().err
     assert [path.name for path in tmp_path.glob("*.ipynb")] == ["out.failed.ipynb"]
     assert main([*command, "-p", "n", "2"]) == 0
 

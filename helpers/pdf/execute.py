@@ -276,8 +276,7 @@ def _write_rule(target: Path, files: list[Path], run: Run) -> None:
     """A Make rule that names what this run depends on.
 
     The folders of recorded runs and of data beside a notebook count, too: they change when a file
-    comes or goes. So do the
-    folders of the data sets where a run was on stand-ins.
+    comes or goes. So do the folders of the data sets where a run was on stand-ins.
     """
     folders = {path.parent for path in files if RESULTS in path.as_posix()}
     folders |= {path.parent for path in files if "notebooks" in path.parts[:-2]}

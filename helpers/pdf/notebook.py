@@ -279,8 +279,10 @@ def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
         facts = path.stat()
         large = facts.st_size > 20_000_000
         content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
-        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), Path())
-        found[str(path.relative_to(top))] = hashlib.sha256(content).hexdigest()[:16]
+        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), None)
+        found[str(path.relative_to(top) if top else path)] = hashlib.sha256(content).hexdigest()[
+            :16
+        ]
     return found
 
 
