@@ -156,7 +156,8 @@ def app_reviews() -> Reviews:
         texts = [text or "" for text in table["content"]]
         scores = torch.tensor(scores.to_numpy(dtype="int64"))
         return Reviews(texts, scores, f"{len(texts):,} app reviews")
-    _warn(f"Using rated snippets in place of app reviews: {shown(path)} is not there.")
+    missing = f"DATA_DIR/{FILES['app reviews'][0]}"  # short: a notebook prints it
+    _warn(f"Using rated snippets in place of app reviews: {missing} is not there.")
     rated = snippets().sample(frac=1, random_state=0)
     scores = torch.tensor((3 + rated["rating"] / 2).round().astype(int).to_numpy())
     source = f"review snippets (stand-in), {len(rated):,} sentences"

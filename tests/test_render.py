@@ -54,6 +54,7 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
     "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [r"\nbm{n^2}"],
+    "It's $f'(x)$:\n\n$$w'$$": ["It's", r"\nbm{f'(x)}", r"\nbdisplay{w'}"],
     "```python\nif x < 1: pass\n```": [r"\hwA{if} x"],
     "As <cite data-cite='known'>Ng (2011)</cite> says[^1].\n\n[^1]: A note.": [
         r"\nbcite{known}{Ng (2011)}", "A note."

@@ -4,11 +4,13 @@ local ROWS = 30 -- of a table that is kept on one page
 local WIDE = 105 -- characters side by side, before a table is broken into lines or parts
 
 local function is_latex(element) return element.classes:includes("latex") end
+-- In mathematics an apostrophe is a prime, which "smart" has made a quotation mark.
+local function as_is(text) return text:find("^\\nb[dm]") and text:gsub("’", "'") or text end
 function Code(element)
-  if is_latex(element) then return pandoc.RawInline("latex", element.text) end
+  if is_latex(element) then return pandoc.RawInline("latex", (as_is(element.text))) end
 end
 function CodeBlock(element)
-  if is_latex(element) then return pandoc.RawBlock("latex", element.text) end
+  if is_latex(element) then return pandoc.RawBlock("latex", (as_is(element.text))) end
 end
 
 local function latex(blocks)
