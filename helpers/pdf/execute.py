@@ -187,9 +187,40 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
     on the network. Such a path may have about 100 characters, hence /tmp.
     """
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
+
+    client, engine = _engine()
+    short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
+    end = time.monotonic() + (timeout or 0)
+    with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
+        sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
+        try:
+            engine.execute_notebook(
+                notebook,
+                "python3",
+                progress_bar=False,
+                environment=_environment(private),
+                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+                startup_timeout=60,
+                shutdown_kernel="immediate",
+                resources={"metadata": {"path": str(folder)}},
+                config=Config({"KernelManager": sockets}),
+            )
+        except CellTimeoutError:
+            return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
+        except DeadKernelError:
+            if client.printed > MAX_OUTPUT:
+                return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
+            return "its kernel died (out of memory? a smaller batch or limit helps)"
+        except RuntimeError as error:  # the kernel did not start
+            return str(error)
+    return _failure(notebook)
+
+
+def _engine() -> tuple[type, type]:
+    """Papermill's client, which here ends a kernel that prints without end, and its engine."""
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine
-    from traitlets.config import Config
 
     class Client(PapermillNotebookClient):
         printed = 0
@@ -207,31 +238,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
             options.pop("log_output")
             Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
 
-    short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
-    end = time.monotonic() + (timeout or 0)
-    with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
-        sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
-        try:
-            Engine.execute_notebook(
-                notebook,
-                "python3",
-                progress_bar=False,
-                environment=_environment(private),
-                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
-                startup_timeout=60,
-                shutdown_kernel="immediate",
-                resources={"metadata": {"path": str(folder)}},
-                config=Config({"KernelManager": sockets}),
-            )
-        except CellTimeoutError:
-            return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
-        except DeadKernelError:
-            if Client.printed > MAX_OUTPUT:
-                return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
-            return "its kernel died (out of memory? a smaller batch or limit helps)"
-        except RuntimeError as error:  # the kernel did not start
-            return str(error)
-    return _failure(notebook)
+    return Client, Engine
 
 
 def _environment(private: str) -> dict[str, str]:
