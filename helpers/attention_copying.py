@@ -54,8 +54,8 @@ def copy_bound(scores: Tensor, values: Tensor, source: int) -> Tensor:
 def routing_query(tokens: Tensor, sources: Sequence[int], gap: float) -> Tensor:
     """A query matrix W (D, D) with which token i copies token ``sources[i]``.
 
-    W xᵢ = gap · p_{sources[i]}, where pⱼ · x_k is 1 if j = k and 0 otherwise. The tokens (n, D) are
-    linearly independent. So the score of the source is ``gap``, that of the others 0.
+    W xᵢ = gap · p_{sources[i]}, where pⱼ · x_k is 1 if j = k and 0 otherwise. So the score of
+    the source is ``gap``, that of the others 0. tokens (n, D), linearly independent.
     """
     dual = torch.linalg.pinv(tokens).mT  # (n, D)
     return gap * dual[list(sources)].mT @ dual
