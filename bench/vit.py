@@ -103,11 +103,11 @@ def torchvision():
     """torchvision's, whose first layer takes three channels: it gets one, repeated."""
     from torchvision.models.vision_transformer import VisionTransformer
 
-    class Grey(VisionTransformer):
+    class Gray(VisionTransformer):
         def forward(self, x):
             return super().forward(x.expand(-1, 3, -1, -1))
 
-    return Grey(image_size=28, patch_size=4, num_layers=LAYERS, num_heads=HEADS,
+    return Gray(image_size=28, patch_size=4, num_layers=LAYERS, num_heads=HEADS,
                 hidden_dim=WIDTH, mlp_dim=4 * WIDTH, num_classes=10)  # fmt: skip
 
 

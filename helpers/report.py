@@ -5,8 +5,8 @@ checked, ``stamp`` how the run was made. Each stores a MIME bundle of its own in
 output, so that the executed notebook carries all that the PDF quotes by ``\\val{name}`` and
 ``\\verified{name}``.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; every line also gets its own dash
-and marker, so that it is told apart in grey.
+Colors are Okabe and Ito's, told apart by color-blind readers; every line also gets its own dash
+and marker, so that it is told apart in gray.
 """
 
 import inspect
@@ -48,7 +48,7 @@ _NUMBER = re.compile(r"[-+−±]?[\d,.]*\d(?:e[-+]?\d+)?(?: ?± ?[\d.]+)? ?[%×]
 _ABSENT = {"", "-", "–", "—", "nan", "None"}
 
 # Okabe & Ito (2008), "Color Universal Design".
-BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLOURS = (
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
 )  # fmt: skip
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
@@ -147,7 +147,7 @@ def use_style() -> None:
             "lines.markersize": 4,
             "legend.frameon": False,
             "image.cmap": "cividis",
-            "axes.prop_cycle": cycler(color=COLOURS, linestyle=_DASHES, marker=_MARKERS),
+            "axes.prop_cycle": cycler(color=COLORS, linestyle=_DASHES, marker=_MARKERS),
             "pdf.fonttype": 42,
             "svg.fonttype": "path",
             "svg.hashsalt": "homework",
@@ -211,7 +211,7 @@ def heat_map(
     ax: Axes | None = None,
     **options,
 ) -> Figure:
-    """A matrix as coloured squares with its numbers in them; ``pattern=""`` leaves these out.
+    """A matrix as colored squares with its numbers in them; ``pattern=""`` leaves these out.
 
     Rows and columns are named as the frame's index and columns are. ``options`` go to ``imshow``.
     """
@@ -345,7 +345,7 @@ def _plain(value):
 
 
 def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd.DataFrame:
-    """The frame as it reads: numbers formatted, a labelled index as columns of its own."""
+    """The frame as it reads: numbers formatted, a labeled index as columns of its own."""
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if isinstance(formats, str):

@@ -34,7 +34,7 @@ _MINUS = re.compile(r"(?<![\w)\]}.+-])-(?=\d)")
 
 
 def plain(text: str) -> str:
-    """What a terminal would finally show: colours gone, overwritten progress bars gone.
+    """What a terminal would finally show: colors gone, overwritten progress bars gone.
 
     A carriage return starts the line anew, so the last thing written there stands.
     """

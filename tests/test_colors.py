@@ -5,14 +5,14 @@ import re
 import matplotlib.pyplot as plt
 
 from helpers.pdf.listing import highlight_macros
-from helpers.report import COLOURS, use_style
+from helpers.report import COLORS, use_style
 
 
 def test_in_gray_dashes_and_markers_tell_curves_apart():
     use_style()
     styles = [(s["linestyle"], s["marker"]) for s in plt.rcParams["axes.prop_cycle"]]
     assert len({str(dash) for dash, _ in styles}) == len({mark for _, mark in styles})
-    assert len(styles) == len({mark for _, mark in styles}) == len(COLOURS)
+    assert len(styles) == len({mark for _, mark in styles}) == len(COLORS)
 
 
 def test_code_is_dark_enough_to_read():
