@@ -252,7 +252,7 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
     assert "CANARYWASREAD" not in log and not list(tmp_path.rglob("pwned*"))
     told = dict.fromkeys(w for w in warnings if w.startswith(("long", "math", "hostile", "parts")))
     assert list(told) == [
-        r"math: cell 3: the braces of a formula do not match: \frac{a",
+        r"math: cell 3: a formula that TeX can't read stands as written: \frac{a",
         r"math: cell 3: a formula has the unknown command \nosuchcommand",
         "parts: cell 4: no .bib file has nokey",
     ]

@@ -28,6 +28,10 @@ _MATH = re.compile(
     r"|(?<![\\$\w])\$(?P<inline>(?=[^$]*[\\^_={])[^$]+|[A-Za-z])\$(?!\d)"
     r"|(?P<whole>\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})"
 )
+_IN_TEXT = frozenset(
+    "center flushleft quote quotation itemize enumerate description tabular".split()
+)
+_IN_TEXT |= frozenset("table figure minipage verbatim abstract tikzpicture longtable".split())
 _UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
 
@@ -66,9 +70,18 @@ class Page:
         body = {name: entities.unescape(found) for name, found in match.groupdict("").items()}
         if body["inline"] or body["round"]:
             return self.inline_math(body["inline"] or body["round"])
-        if body["whole"] and body["name"] not in ENVIRONMENTS:
-            return raw(body["whole"])
-        return self.display_math(body["block"] or body["bracket"] or body["whole"])
+        if body["whole"]:
+            return self.environment(body["name"], body["whole"])
+        return self.display_math(body["block"] or body["bracket"])
+
+    def environment(self, name: str, whole: str) -> str:
+        """Mathematics, or a list or table of LaTeX; what is neither stands as it was written."""
+        if name in ENVIRONMENTS:
+            return self.display_math(whole)
+        if name.rstrip("*") in _IN_TEXT:
+            return raw(whole.replace(f"{{{name}}}", f"{{{name.rstrip('*')}}}"))
+        self.warn(f"the environment {name} stands as written")
+        return raw(text_block(whole), block=True)
 
     def inline_math(self, body: str) -> str:
         return self._shown_math(body, self.formulas.inline(body))
@@ -78,7 +91,9 @@ class Page:
 
     def _shown_math(self, body: str, latex: str | None) -> str:
         if latex is None:
-            self.warn(f"the braces of a formula do not match: {' '.join(body.split())[:60]}")
+            self.warn(
+                f"a formula that TeX can't read stands as written: {' '.join(body.split())[:60]}"
+            )
             latex = inline_code(body)
         return raw(latex)
 
@@ -155,8 +170,7 @@ class _Renderer(IPythonRenderer):
         return self.page.display_math(body)
 
     def latex_environment(self, name: str, body: str) -> str:
-        whole = rf"\begin{{{name}}}{body}\end{{{name}}}"
-        return self.page.display_math(whole) if name in ENVIRONMENTS else raw(whole)
+        return self.page.environment(name, rf"\begin{{{name}}}{body}\end{{{name}}}")
 
     def block_code(self, code: str, info: str | None = None) -> str:
         language = (info or "").split(maxsplit=1)
@@ -212,7 +226,14 @@ def _link(pieces: list[BeautifulSoup], name: str) -> None:
             if target in known or not target:
                 del tag["id"]
             else:
-                tag["id"] = known[target] = f"{name}:{len(known) + 1}"
+                known[target] = f"{name}:{len(known) + 1}"
+                if tag.name in ("li", "sup", "p", "td", "th", "tr", "table"):  # pandoc drops these
+                    del tag["id"]
+                    if tag.name not in ("tr", "table"):
+                        tag.insert(0, BeautifulSoup("<span></span>", "html.parser").span)
+                        tag.span["id"] = known[target]
+                else:
+                    tag["id"] = known[target]
     for piece in pieces:
         for tag in piece.find_all("a", href=True):
             address = tag["href"]
