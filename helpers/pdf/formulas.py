@@ -23,7 +23,7 @@ _ONE_ARGUMENT = (
     r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
     r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
 )
-_TWICE = re.compile(rf"([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
+_TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
 _ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
 _ALIGNED |= {
     "split": "aligned",
@@ -37,8 +37,6 @@ _BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"
 ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
 _KNOWN = ENVIRONMENTS | {"rcases", "drcases", "dcases*", "cases*", *(f"{n}*" for n in _BARE)}
 _LONG = 150  # letters of a formula that is perhaps wider than the line, and can't be broken
-_FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
-_FONTS |= {"tt": "mathtt", "frak": "mathfrak", "Bbb": "mathbb"}
 _SYMBOLS = {"bf": "symbf", "rm": "symup", "it": "symit", "sf": "symsf", "tt": "symtt"}
 _GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
@@ -95,21 +93,10 @@ class Formulas:
         return ""
 
     def _tidy(self, body: str, hashes: bool = False) -> str:
-        body = re.sub(r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", "", body)
-        body = re.sub(r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}", body)
-        body = re.sub(rf"\\(?:style|class|cssId)\s*{_GROUP}", "", body)
-        body = re.sub(r"\\(text)?color\s*\{\s*(#?\w+)\s*\}", _color, body)
-        body = re.sub(r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", _character, body)
+        for pattern, written in _REWRITTEN:
+            body = re.sub(pattern, written, body)
         body = body if hashes else re.sub(r"(?<!\\)#", r"\\#", body)
-        body = re.sub(r"\n\s*\n", "\n", body).strip()
-        body = re.sub(r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text, body)
-        body = re.sub(rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}", body)
-        body = re.sub(r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}", _old_font, body)
-        body = re.sub(r"\\math(bf|rm|it|sf|tt)\s*(\{[^{}]*\})", _symbols, body)
-        body = re.sub(r"\\Bbb(?![A-Za-z])", r"\\mathbb", body)
-        body = re.sub(r"\\LaTeX\b", r"\\text{\\LaTeX}", body)
-        body = re.sub(r"\\([A-Za-z]+)", self._renamed, body)
-        return _unicode(body)
+        return _unicode(re.sub(r"\\([A-Za-z]+)", self._renamed, body.strip()))
 
     def _renamed(self, match: re.Match) -> str:
         return f"\\nbuser{match[1]}" if match[1] in self.names else match[0]
@@ -132,20 +119,15 @@ def _balanced(body: str) -> bool:
 def _without_numbers(body: str) -> str:
     """A display as a part of a formula, so that it can be measured and made to fit the line."""
     for name, inner in _ALIGNED.items():
-        body = re.sub(rf"\\begin\{{{name}\*?\}}", lambda _, i=inner: rf"\begin{{{i}}}", body)
-        body = re.sub(
-            rf"\\end\{{{name}\*?\}}", lambda _, i=inner: rf"\end{{{i.split('}')[0]}}}", body
-        )
+        body = re.sub(rf"\\begin\{{{name}\*?\}}", rf"\\begin{{{inner}}}", body)
+        body = re.sub(rf"\\end\{{{name}\*?\}}", rf"\\end{{{inner.split('}')[0]}}}", body)
     body = re.sub(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}", "", body)
-    body = re.sub(r"\\tag(\*?)\s*(\{[^{}]*\})", _tag, body).strip()
+    body = re.sub(r"\\tag\*\s*(\{[^{}]*\})", r"\\qquad\\text\1", body)
+    body = re.sub(r"\\tag\s*\{([^{}]*)\}", r"\\qquad\\text{(\1)}", body).strip()
     outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + _GROUP, "", body)
     if re.search(r"(?<!\\)&", outside):
         return rf"\begin{{aligned}}{body}\end{{aligned}}"
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
-
-
-def _character(match: re.Match) -> str:
-    return chr(int(match[1], 16))
 
 
 def _color(match: re.Match) -> str:
@@ -156,27 +138,34 @@ def _color(match: re.Match) -> str:
     return rf"\{match[1] or ''}color[HTML]{{{color}}}"
 
 
-def _tag(match: re.Match) -> str:
-    text = match[2][1:-1]
-    return rf"\qquad\text{{{text if match[1] else f'({text})'}}}"
-
-
 def _plain_text(match: re.Match) -> str:
-    text = re.sub(r"(?<!\\)([_#&%^])", _escape, match[2])
-    return rf"\{match[1]}{{{text}}}"
-
-
-def _escape(match: re.Match) -> str:
-    return r"\textasciicircum{}" if match[1] == "^" else "\\" + match[1]
-
-
-def _old_font(match: re.Match) -> str:
-    return rf"\{_FONTS[match[1]]}{{{match[2]}}}"
+    text = re.sub(r"(?<!\\)([_#&%])", r"\\\1", match[2])
+    return rf"\{match[1]}{{{text.replace('^', _HAT)}}}"
 
 
 def _symbols(match: re.Match) -> str:
     """A face of mathematics, where the face of the text has no such letters."""
     return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
+
+
+_HAT = r"\textasciicircum{}"
+_REWRITTEN = (  # in this order
+    (r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", ""),
+    (r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}"),
+    (rf"\\(?:style|class|cssId)\s*{_GROUP}", ""),
+    (r"\\(text)?color\s*\{\s*(#?\w+)\s*\}", _color),
+    (r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", lambda match: chr(int(match[1], 16))),
+    (r"\n\s*\n", "\n"),
+    (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
+    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}"),
+    (
+        r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}",
+        lambda match: rf"\math{match[1]}{{{match[2]}}}",
+    ),
+    (r"\\math(bf|rm|it|sf|tt)\s*(\{[^{}]*\})", _symbols),
+    (r"\\Bbb(?![A-Za-z])", r"\\mathbb"),
+    (r"\\LaTeX\b", r"\\text{\\LaTeX}"),
+)
 
 
 def _unicode(body: str) -> str:

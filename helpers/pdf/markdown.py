@@ -103,6 +103,8 @@ class Page:
         for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
             comment.extract()
         _color_cells(soup)
+        found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
+        frame = found[1].replace("\\\n", "") if found else ""
         for tag in soup.find_all(["script", "style", "button", "noscript"]):
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
@@ -110,7 +112,7 @@ class Page:
         for tag in soup.find_all("svg"):
             self._picture(tag, lambda tag=tag: str(tag).encode(), tag.get("width", ""))
         for tag in soup.find_all("img"):
-            address = str(tag.get("src", ""))
+            address = str(tag.get("src") or frame)
             if "colab-badge" in address:  # on paper there is nothing to click
                 tag.decompose()
                 continue
@@ -216,6 +218,8 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
 def _link(pieces: list[BeautifulSoup], name: str) -> None:
     """Make links to headings lead there, as in Jupyter; links to nothing become plain text."""
     known: dict[str, str] = {}
+    links = [tag for piece in pieces for tag in piece.find_all("a", href=re.compile("^#"))]
+    wanted = {_anchor(tag["href"][1:]) for tag in links} - {""}
     for piece in pieces:
         for tag in piece.find_all(["h1", "h2", "h3", "h4", "h5", "h6"]):
             tag["id"] = tag.get("id") or "-".join(tag.get_text().split())
@@ -223,24 +227,20 @@ def _link(pieces: list[BeautifulSoup], name: str) -> None:
             tag["id"] = tag["name"]
         for tag in piece.find_all(id=True):
             target = _anchor(tag["id"])
-            if target in known or not target:
-                del tag["id"]
-            else:
+            del tag["id"]
+            if target in wanted - known.keys():
                 known[target] = f"{name}:{len(known) + 1}"
-                if tag.name in ("li", "sup", "p", "td", "th", "tr", "table"):  # pandoc drops these
-                    del tag["id"]
-                    if tag.name not in ("tr", "table"):
-                        tag.insert(0, BeautifulSoup("<span></span>", "html.parser").span)
-                        tag.span["id"] = known[target]
-                else:
-                    tag["id"] = known[target]
-    for piece in pieces:
-        for tag in piece.find_all("a", href=True):
-            address = tag["href"]
-            if address.startswith("#") and (target := known.get(_anchor(address[1:]))):
-                tag["href"] = f"#{target}"
-            elif address.startswith(("#", "javascript:", "attachment:", "data:")):
-                tag.unwrap()
+                if tag.name in ("li", "sup", "p", "td", "th"):  # whose names pandoc forgets
+                    tag.insert(0, piece.new_tag("span"))
+                    tag = tag.contents[0]
+                tag["id"] = known[target]
+        for tag in piece.find_all("a", href=re.compile("^(javascript|attachment|data):")):
+            tag.unwrap()
+    for tag in links:
+        if target := known.get(_anchor(tag["href"][1:])):
+            tag["href"] = f"#{target}"
+        else:
+            tag.unwrap()
 
 
 def _anchor(text: str) -> str:
