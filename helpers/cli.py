@@ -112,7 +112,8 @@ def plan(edition: Path, target: Path, work: Path, question: int, student: str) -
     read_course(Path("course.toml"))
     read = read_edition(edition, question)
     content = plan(edition, read, work)
-    glyph_macros(typed(edition, read, _student(student)))  # missing fonts, before notebooks run
+    texts = typed(edition, read, _student(student))
+    glyph_macros(texts, draft=bool(os.environ.get("DRAFT")))  # missing fonts, before notebooks run
     write_atomically(target, content)
 
 

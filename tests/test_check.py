@@ -46,9 +46,10 @@ def test_each_line_that_stands_out_is_named_where_it_was_written(tmp_path):
     wide = LINE.format("9.0").replace("3--4", "4--4")
     log = f"(../../solutions_latex/answers/a.tex{wide})\n(./notebooks/b.tex{wide})\n"
     answer, notebook = check_log(log, tmp_path)
-    told = "a line is 9.0 pt too wide: break or shorten it; `make pdf DRAFT=1` makes a PDF"
-    assert answer.text.startswith(f"solutions_latex/answers/a.tex:4: {told}")
-    assert notebook.text.startswith(f"notebooks/b.ipynb, cell 2: {told}")
+    told = "a line is 9.0 pt too wide: break or shorten it"
+    assert answer.text.startswith(f"solutions_latex/answers/a.tex:4: {told}; `make pdf DRAFT=1`")
+    assert notebook.text == f"notebooks/b.ipynb, cell 2: {told}"
+    assert answer.fatal and not notebook.fatal
 
 
 def test_references_citations_and_groups_are_looked_at_and_an_honest_log_passes(tmp_path):

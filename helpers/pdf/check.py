@@ -49,7 +49,10 @@ def check(
 
 
 def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
-    """Missing glyphs, boxes that stand out, and references to nothing."""
+    """Missing glyphs, boxes that stand out, and references to nothing.
+
+    In a notebook, which may be anybody's, glyphs and boxes stop nothing.
+    """
     findings = []
     pattern = r"Missing character: There is no (.+?) (?:\(U\+\w+\) )?in font ([^!]*)"
     for match in {m[1]: m for m in re.finditer(pattern, log)}.values():
@@ -65,7 +68,10 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
         if float(high[1]) > MAX_OVERFULL:
             place = _near(log[: high.start()], work, 0)
             findings.append(f"{place}: a page is {high[1]} pt too full: part it; {DRAFT}")
-    found = [Finding(text, fatal=not draft) for text in dict.fromkeys(findings)]
+    found = []
+    for text in dict.fromkeys(findings):
+        fatal = not draft and not text.startswith("notebooks/")
+        found.append(Finding(text if fatal else text.removesuffix(f"; {DRAFT}"), fatal))
     names = re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log)
     for name in dict.fromkeys(names):
         found.append(Finding(f"a reference to {name!r} leads nowhere: is the name right?"))
@@ -79,7 +85,7 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
 def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
     """Cells that failed, were not run, or were run out of order.
 
-    Of a notebook that is set as it was saved, only the order is a matter of taste.
+    In a notebook that is set as it was saved, only failures stop a build.
     """
     findings, counts = [], []
     for i, cell in enumerate(run.notebook.cells, 1):
@@ -87,12 +93,13 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
             continue
         skipped = "skip-execution" in tags(cell)
         if cell.execution_count is None and not skipped:
-            findings.append(Finding(f"{run.name}: cell {i} was not run"))
+            findings.append(Finding(f"{run.name}: cell {i} was not run", fatal=not as_is))
         elif cell.execution_count is not None:
             counts.append(cell.execution_count)
         failed = any(output.output_type == "error" for output in cell.outputs)
         if failed and "raises-exception" not in tags(cell):
-            findings.append(Finding(f"{run.name}: cell {i} failed"))
+            meant = "if it is meant to, tag it raises-exception"
+            findings.append(Finding(f"{run.name}: cell {i} failed; {meant}"))
     if counts != sorted(set(counts)):
         findings.append(Finding(f"{run.name}: cells were run out of order", fatal=not as_is))
     return findings

@@ -191,7 +191,8 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
         answers=tuple(re.findall(r"\\answer\{([^{}]+)\}", source)),
     )
     options = {"points": question.points, "part": question.part, "asked": question.asked,
-               "notebook": ",".join(map(file_name, question.notebooks))}  # fmt: skip
+               "notebook": ",".join(map(file_name, question.notebooks)),
+               "as-is": "yes" * question.as_is}  # fmt: skip
     shown = ",".join(f"{key}={{{value}}}" for key, value in options.items() if value)
     lines = "%\n" * match[0].count("\n")  # so that an error names the right line
     return question, rf"\question[{shown}]{lines}{source[match.end() :]}"

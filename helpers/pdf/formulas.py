@@ -7,6 +7,8 @@ MathJax forgives what TeX does not: ``$$\\begin{align}…$$``, ``x_\\mathcal{D}`
 import re
 import unicodedata
 
+from matplotlib.colors import is_color_like, to_hex
+
 from .glyphs import MATH_FONT, coverage, find_tex_font
 
 _GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
@@ -21,6 +23,7 @@ _ONE_ARGUMENT = (
     r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
     r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
 )
+_TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
 _ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
 _ALIGNED |= {
     "split": "aligned",
@@ -32,8 +35,14 @@ _ALONE = ("equation", "displaymath", "math", *_ALIGNED)  # environments that beg
 _BARE = ("aligned", "gathered", "alignedat", "array", "cases", "dcases", "subarray")
 _BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"))
 ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
-_FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
-_FONTS |= {"tt": "mathtt", "frak": "mathfrak", "Bbb": "mathbb"}
+_KNOWN = ENVIRONMENTS | {"rcases", "drcases", "dcases*", "cases*", *(f"{n}*" for n in _BARE)}
+_LONG = 150  # letters of a formula that is perhaps wider than the line, and can't be broken
+_SYMBOLS = {"bf": "symbf", "rm": "symup", "it": "symit", "sf": "symsf", "tt": "symtt"}
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
+)
+_GREEK += " pi rho sigma tau upsilon phi varphi chi psi omega nabla partial"
+_GREEK = re.compile(rf"\\(?:{'|'.join(_GREEK.split())})(?![A-Za-z])|[Ͱ-Ͽ]", re.IGNORECASE)
 _LETTERS = ("GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "NABLA")
 _LETTERS += ("PARTIAL", "ALEF SYMBOL", "KELVIN", "ANGSTROM", "OHM", "EULER")
 
@@ -50,8 +59,9 @@ class Formulas:
         self.definitions: list[str] = []
 
     def inline(self, body: str) -> str | None:
-        """A formula within a line, or None if its braces do not match."""
-        return self._set(body, r"\nbm")
+        """A formula within a line, unless it is an ``align``; None if its braces do not match."""
+        alone = re.search(rf"\\begin\{{(?:{'|'.join(_ALIGNED)})\*?\}}", body)
+        return self._set(body, r"\nbdisplay" if alone else r"\nbm")
 
     def display(self, body: str) -> str | None:
         """A formula in a line of its own, or None if its braces do not match."""
@@ -63,6 +73,8 @@ class Formulas:
         if not _balanced(body):
             return None
         body = _without_numbers(body)
+        if macro == r"\nbdisplay" and len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):
+            body = rf"\adjustbox{{max width=\linewidth}}{{$\displaystyle {body}$}}"
         return f"{macro}{{{body}}}" if body else ""
 
     def _define(self, match: re.Match) -> str:
@@ -81,18 +93,10 @@ class Formulas:
         return ""
 
     def _tidy(self, body: str, hashes: bool = False) -> str:
-        body = re.sub(r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", "", body)
-        body = re.sub(r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}", body)
-        body = re.sub(rf"\\(?:style|class|cssId)\s*{_GROUP}|\\color\s*\{{#\w*\}}", "", body)
-        body = re.sub(r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", _character, body)
+        for pattern, written in _REWRITTEN:
+            body = re.sub(pattern, written, body)
         body = body if hashes else re.sub(r"(?<!\\)#", r"\\#", body)
-        body = re.sub(r"\n\s*\n", "\n", body).strip()
-        body = re.sub(r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text, body)
-        body = re.sub(rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}", body)
-        body = re.sub(r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}", _old_font, body)
-        body = re.sub(r"\\LaTeX\b", r"\\text{\\LaTeX}", body)
-        body = re.sub(r"\\([A-Za-z]+)", self._renamed, body)
-        return _unicode(body)
+        return _unicode(re.sub(r"\\([A-Za-z]+)", self._renamed, body.strip()))
 
     def _renamed(self, match: re.Match) -> str:
         return f"\\nbuser{match[1]}" if match[1] in self.names else match[0]
@@ -106,44 +110,62 @@ def _balanced(body: str) -> bool:
             return False
     left, right = (len(re.findall(rf"\\{word}(?![A-Za-z])", body)) for word in ("left", "right"))
     begins, ends = (re.findall(rf"\\{word}\{{(\w+\*?)\}}", body) for word in ("begin", "end"))
-    return depth == 0 and left == right and sorted(begins) == sorted(ends)
+    if _TWICE.search(body):
+        return False
+    matched = depth == 0 and left == right and sorted(begins) == sorted(ends)
+    return matched and _KNOWN.issuperset(begins)
 
 
 def _without_numbers(body: str) -> str:
     """A display as a part of a formula, so that it can be measured and made to fit the line."""
     for name, inner in _ALIGNED.items():
-        body = re.sub(rf"\\begin\{{{name}\*?\}}", lambda _, i=inner: rf"\begin{{{i}}}", body)
-        body = re.sub(
-            rf"\\end\{{{name}\*?\}}", lambda _, i=inner: rf"\end{{{i.split('}')[0]}}}", body
-        )
+        body = re.sub(rf"\\begin\{{{name}\*?\}}", rf"\\begin{{{inner}}}", body)
+        body = re.sub(rf"\\end\{{{name}\*?\}}", rf"\\end{{{inner.split('}')[0]}}}", body)
     body = re.sub(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}", "", body)
-    body = re.sub(r"\\tag(\*?)\s*(\{[^{}]*\})", _tag, body).strip()
+    body = re.sub(r"\\tag\*\s*(\{[^{}]*\})", r"\\qquad\\text\1", body)
+    body = re.sub(r"\\tag\s*\{([^{}]*)\}", r"\\qquad\\text{(\1)}", body).strip()
     outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + _GROUP, "", body)
     if re.search(r"(?<!\\)&", outside):
         return rf"\begin{{aligned}}{body}\end{{aligned}}"
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
 
 
-def _character(match: re.Match) -> str:
-    return chr(int(match[1], 16))
-
-
-def _tag(match: re.Match) -> str:
-    text = match[2][1:-1]
-    return rf"\qquad\text{{{text if match[1] else f'({text})'}}}"
+def _color(match: re.Match) -> str:
+    """A color of CSS or LaTeX by its value; one that nobody knows is none."""
+    if not is_color_like(match[2].lower()):
+        return r"\textrm" if match[1] else ""
+    color = to_hex(match[2].lower()).removeprefix("#").upper()
+    return rf"\{match[1] or ''}color[HTML]{{{color}}}"
 
 
 def _plain_text(match: re.Match) -> str:
-    text = re.sub(r"(?<!\\)([_#&%^])", _escape, match[2])
-    return rf"\{match[1]}{{{text}}}"
+    text = re.sub(r"(?<!\\)([_#&%])", r"\\\1", match[2])
+    return rf"\{match[1]}{{{text.replace('^', _HAT)}}}"
 
 
-def _escape(match: re.Match) -> str:
-    return r"\textasciicircum{}" if match[1] == "^" else "\\" + match[1]
+def _symbols(match: re.Match) -> str:
+    """A face of mathematics, where the face of the text has no such letters."""
+    return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
 
 
-def _old_font(match: re.Match) -> str:
-    return rf"\{_FONTS[match[1]]}{{{match[2]}}}"
+_HAT = r"\textasciicircum{}"
+_REWRITTEN = (  # in this order
+    (r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", ""),
+    (r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}"),
+    (rf"\\(?:style|class|cssId)\s*{_GROUP}", ""),
+    (r"\\(text)?color\s*\{\s*(#?\w+)\s*\}", _color),
+    (r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", lambda match: chr(int(match[1], 16))),
+    (r"\n\s*\n", "\n"),
+    (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
+    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}"),
+    (
+        r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}",
+        lambda match: rf"\math{match[1]}{{{match[2]}}}",
+    ),
+    (r"\\math(bf|rm|it|sf|tt)\s*(\{[^{}]*\})", _symbols),
+    (r"\\Bbb(?![A-Za-z])", r"\\mathbb"),
+    (r"\\LaTeX\b", r"\\text{\\LaTeX}"),
+)
 
 
 def _unicode(body: str) -> str:

@@ -30,6 +30,7 @@ _SHAPED += " Sinhala Thai Lao Khmer Myanmar Tibetan"
 _FALLBACK = r"\fallbackfont"
 _FALLBACK_UNLESS_MONO = r"\ifhw@mono\else\fallbackfont\fi"
 _MATH = r"\hw@mathletters"
+_SKIN = range(0x1F3FB, 0x1F400)  # its colors, of the emoji before
 _JOINING, _UNSEEN = 4096, 9  # a class without effect on runs; the catcode of what is ignored
 
 
@@ -38,28 +39,33 @@ def glyph_macros(texts: dict[str, str], *, draft: bool = False) -> str:
 
     ``texts`` maps where a text comes from to the text. Raises one UserError for all characters
     that no font on this machine has: their scripts, a place, and the packages that bring them;
-    in a ``draft`` these characters are left out.
+    in a ``draft`` these characters are left out. The name of an emoji stands for it, and TeX warns.
     """
     runs: dict[str, list[int]] = {}  # the characters of each font
     missing: dict[str, str] = {}
+    signs: dict[str, str] = {}
     lines = []
     for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
         code, font = ord(character), _font(character)
-        if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me"):
+        if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me") or code in _SKIN:
             seen = font and not 0xFE00 <= code <= 0xFE0F  # which choose among looks of an emoji
             lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if seen else _ignored(code))
         elif font:
             runs.setdefault(font, []).append(code)
+        elif unicodedata.category(character).startswith("S"):
+            signs[character] = place
         else:
             missing.setdefault(_script(character), place)
             lines.append(_ignored(code))
     if missing and not draft:
-        packages = " ".join(sorted({_package(script) for script in missing}))
+        packages = " ".join(
+            sorted({_PACKAGES.get(script, "fonts-noto-core") for script in missing})
+        )
         raise UserError(
             f"no font on this machine has {', '.join(missing)} ({next(iter(missing.values()))}): "
             f"`apt-get install {packages}` brings it; DRAFT=1 builds a PDF without"
         )
-    return "\n".join([*lines, *_classes(runs)])
+    return "\n".join([*lines, *_named(signs), *_classes(runs)])
 
 
 def _font(character: str) -> str:
@@ -97,6 +103,22 @@ def _classes(runs: dict[str, list[int]]) -> list[str]:
         begins[name] = begin
     if any(0x2E80 <= code <= 0xFFEF for codes in runs.values() for code in codes):
         lines.append('\\XeTeXlinebreaklocale "zh" \\XeTeXlinebreakskip=0pt plus 1pt ')
+    return lines
+
+
+def _named(signs: dict[str, str]) -> list[str]:
+    """[PARTY POPPER] where the font is missing: a sign is a word, and a script is not."""
+    lines, names = [], {sign: unicodedata.name(sign, "A SIGN") for sign in signs}
+    for sign, name in names.items():
+        code = f'"{ord(sign):X}'
+        lines.append(rf"\catcode{code}=13 \begingroup\lccode`\~={code} \lowercase{{\endgroup")
+        lines[-1] += rf"\protected\def~}}{{{{\ttfamily\scriptsize[{name}]}}}}"
+    if signs:
+        place, shown = next(iter(signs.values())), list(names.values())
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        told = f"{place}: no font has {', '.join(shown[:3])}{more}: names stand there; "
+        told += "`apt-get install fonts-symbola` brings it"
+        lines.append(rf"\ClassWarning{{homework}}{{{told}}}")
     return lines
 
 
@@ -142,12 +164,8 @@ def _family(character: str) -> str:
 
 
 def _script(character: str) -> str:
-    """What a reader calls the script: the first word of the character's name, or emoji."""
-    if ord(character) >= 0x1F000:
-        return "EMOJI" if ord(character) < 0x20000 else "CJK"
+    """What a reader calls the script: the first word of the character's name."""
+    if ord(character) >= 0x20000:
+        return "CJK"
     name = unicodedata.name(character, "UNNAMED")
     return name.split()[0].split("-")[0]
-
-
-def _package(script: str) -> str:
-    return _PACKAGES.get(script, "fonts-symbola" if script == "EMOJI" else "fonts-noto-core")

@@ -28,6 +28,10 @@ _MATH = re.compile(
     r"|(?<![\\$\w])\$(?P<inline>(?=[^$]*[\\^_={])[^$]+|[A-Za-z])\$(?!\d)"
     r"|(?P<whole>\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})"
 )
+_IN_TEXT = frozenset(
+    "center flushleft quote quotation itemize enumerate description tabular".split()
+)
+_IN_TEXT |= frozenset("table figure minipage verbatim abstract tikzpicture longtable".split())
 _UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
 
@@ -66,9 +70,18 @@ class Page:
         body = {name: entities.unescape(found) for name, found in match.groupdict("").items()}
         if body["inline"] or body["round"]:
             return self.inline_math(body["inline"] or body["round"])
-        if body["whole"] and body["name"] not in ENVIRONMENTS:
-            return raw(body["whole"])
-        return self.display_math(body["block"] or body["bracket"] or body["whole"])
+        if body["whole"]:
+            return self.environment(body["name"], body["whole"])
+        return self.display_math(body["block"] or body["bracket"])
+
+    def environment(self, name: str, whole: str) -> str:
+        """Mathematics, or a list or table of LaTeX; what is neither stands as it was written."""
+        if name in ENVIRONMENTS:
+            return self.display_math(whole)
+        if name.rstrip("*") in _IN_TEXT:
+            return raw(whole.replace(f"{{{name}}}", f"{{{name.rstrip('*')}}}"))
+        self.warn(f"the environment {name} stands as written")
+        return raw(text_block(whole), block=True)
 
     def inline_math(self, body: str) -> str:
         return self._shown_math(body, self.formulas.inline(body))
@@ -78,7 +91,9 @@ class Page:
 
     def _shown_math(self, body: str, latex: str | None) -> str:
         if latex is None:
-            self.warn(f"the braces of a formula do not match: {' '.join(body.split())[:60]}")
+            self.warn(
+                f"a formula that TeX can't read stands as written: {' '.join(body.split())[:60]}"
+            )
             latex = inline_code(body)
         return raw(latex)
 
@@ -88,6 +103,8 @@ class Page:
         for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
             comment.extract()
         _color_cells(soup)
+        found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
+        frame = found[1].replace("\\\n", "") if found else ""
         for tag in soup.find_all(["script", "style", "button", "noscript"]):
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
@@ -95,7 +112,7 @@ class Page:
         for tag in soup.find_all("svg"):
             self._picture(tag, lambda tag=tag: str(tag).encode(), tag.get("width", ""))
         for tag in soup.find_all("img"):
-            address = str(tag.get("src", ""))
+            address = str(tag.get("src") or frame)
             if "colab-badge" in address:  # on paper there is nothing to click
                 tag.decompose()
                 continue
@@ -155,8 +172,7 @@ class _Renderer(IPythonRenderer):
         return self.page.display_math(body)
 
     def latex_environment(self, name: str, body: str) -> str:
-        whole = rf"\begin{{{name}}}{body}\end{{{name}}}"
-        return self.page.display_math(whole) if name in ENVIRONMENTS else raw(whole)
+        return self.page.environment(name, rf"\begin{{{name}}}{body}\end{{{name}}}")
 
     def block_code(self, code: str, info: str | None = None) -> str:
         language = (info or "").split(maxsplit=1)
@@ -202,6 +218,8 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
 def _link(pieces: list[BeautifulSoup], name: str) -> None:
     """Make links to headings lead there, as in Jupyter; links to nothing become plain text."""
     known: dict[str, str] = {}
+    links = [tag for piece in pieces for tag in piece.find_all("a", href=re.compile("^#"))]
+    wanted = {_anchor(tag["href"][1:]) for tag in links} - {""}
     for piece in pieces:
         for tag in piece.find_all(["h1", "h2", "h3", "h4", "h5", "h6"]):
             tag["id"] = tag.get("id") or "-".join(tag.get_text().split())
@@ -209,17 +227,20 @@ def _link(pieces: list[BeautifulSoup], name: str) -> None:
             tag["id"] = tag["name"]
         for tag in piece.find_all(id=True):
             target = _anchor(tag["id"])
-            if target in known or not target:
-                del tag["id"]
-            else:
-                tag["id"] = known[target] = f"{name}:{len(known) + 1}"
-    for piece in pieces:
-        for tag in piece.find_all("a", href=True):
-            address = tag["href"]
-            if address.startswith("#") and (target := known.get(_anchor(address[1:]))):
-                tag["href"] = f"#{target}"
-            elif address.startswith(("#", "javascript:", "attachment:", "data:")):
-                tag.unwrap()
+            del tag["id"]
+            if target in wanted - known.keys():
+                known[target] = f"{name}:{len(known) + 1}"
+                if tag.name in ("li", "sup", "p", "td", "th"):  # whose names pandoc forgets
+                    tag.insert(0, piece.new_tag("span"))
+                    tag = tag.contents[0]
+                tag["id"] = known[target]
+        for tag in piece.find_all("a", href=re.compile("^(javascript|attachment|data):")):
+            tag.unwrap()
+    for tag in links:
+        if target := known.get(_anchor(tag["href"][1:])):
+            tag["href"] = f"#{target}"
+        else:
+            tag.unwrap()
 
 
 def _anchor(text: str) -> str:

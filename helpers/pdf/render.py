@@ -27,6 +27,7 @@ _PICTURES += ("image/webp", "image/bmp")  # the best first
 _PAGE = 40  # rows of a table that fit under one another
 _MAX_HTML = 1_000_000  # characters, beyond which the plain text is set
 _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>|<VegaLite .*")
+_LATER_FRAMES = re.compile(r'frames\[[1-9]\d*\] = "[^"]*"')  # of Matplotlib's animations
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 _NO_INPUT = {"hide-input", "remove-input"}
 _NO_OUTPUT = {"hide-output", "remove-output"}
@@ -161,6 +162,7 @@ class Body:
             return self._picture(data[kinds[0]], kinds[0], metadata)
         if markdown := _text(data.get("text/markdown")):
             return self.page.markdown(markdown, {})
+        html = _LATER_FRAMES.sub("", html)
         named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
         if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
             shown = self.page.html(html)
@@ -173,7 +175,9 @@ class Body:
 
     def _latex(self, latex: str, caption: str) -> str | BeautifulSoup:
         """A table or mathematics; any other text with its mathematics."""
-        if r"\begin{tabular}" in latex:
+        if found := re.search(r"(?s)^(.*?)(\\begin\{tabular\}.*\\end\{tabular\})", latex):
+            latex, before = found[2], re.sub(r"\\\w+(?:\{[^{}]*\}|\[\w*!]*\])*", "", found[1])
+            caption = caption or sentence(before.strip("{}% \n"))
             title = rf"\nbcaption{{table}}{{{caption}}}" if caption else ""
             if latex.count("\\\\\n") > _PAGE:
                 latex = latex.replace("{tabular}", "{longtable}")
