@@ -110,7 +110,7 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
             n_workers=min(settings.jobs, runs),
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address="127.0.0.1:0",
+            dashboard_address=None,
             security=True,
             silence_logs=logging.CRITICAL,
         ) as cluster,
@@ -130,8 +130,8 @@ def _share_imports() -> None:
 
     It imports while this one does; later, Dask would name modules of its own.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    modules = ["distributed.nanny", "papermill", "helpers.pdf.execute", "helpers.sweep.runs"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     forkserver.ensure_running()
 
 
