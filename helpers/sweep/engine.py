@@ -97,7 +97,9 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
     _share_imports()
     import dask
     from distributed import Client, LocalCluster
+    from distributed.versions import optional_packages
 
+    optional_packages.clear()  # which it would import here, pandas among them, to compare versions
     options = {
         "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
@@ -110,7 +112,7 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
             n_workers=min(settings.jobs, runs),
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             security=True,
             silence_logs=logging.CRITICAL,
         ) as cluster,
@@ -128,9 +130,10 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
 def _share_imports() -> None:
     """Let workers fork from one process that has imported what each of them needs.
 
-    It imports while this one does; later, Dask would name modules of its own.
+    It imports while this one does; later, Dask would name modules of its own. Ours come first:
+    they spare papermill a second of jsonschema (see ``helpers.pdf``).
     """
-    modules = ["distributed.nanny", "papermill", "helpers.pdf.execute", "helpers.sweep.runs"]
+    modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     forkserver.ensure_running()
 
