@@ -135,6 +135,8 @@ def test_a_table_for_the_eye_hides_what_is_the_same_and_csv_has_all(seeded, note
     names = "profile,seed,n,m,score,data,device,commit,recipe,seconds,claims"
     assert header == names
     assert row == "full,0,1,5,1.0,pictures,cpu,abc1234,1,1.0,hold"
+    again = everything(*(({"n": n}, {"n": n, "score": n / 10}) for n in (1, 2)))
+    assert table.report(again, [], None, "text").split()[:2] == ["n", "score"]  # and no t/n
 
 
 def test_runs_are_grouped_by_lists_and_by_none_too():

@@ -96,10 +96,9 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
         return
     _share_imports()
     import dask
-    from distributed import Client, LocalCluster
-    from distributed.versions import optional_packages
+    from distributed import Client, LocalCluster, utils
 
-    optional_packages.clear()  # which it would import here, pandas among them, to compare versions
+    utils._forkserver_preload_set = True  # by us: Dask would import pandas here to name it, too
     options = {
         "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
@@ -130,8 +129,8 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
 def _share_imports() -> None:
     """Let workers fork from one process that has imported what each of them needs.
 
-    It imports while this one does; later, Dask would name modules of its own. Ours come first:
-    they spare papermill a second of jsonschema (see ``helpers.pdf``).
+    It imports while this one does. Ours come first: they spare papermill a second of jsonschema
+    (see ``helpers.pdf``).
     """
     modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
