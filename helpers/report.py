@@ -288,7 +288,6 @@ def runs(
     """
     found = load(folder / notebook)
     of_profile = [run for run in found if run["parameters"].get("profile", profile) == profile]
-    of_profile = [run | {"metrics": run["values"]} for run in of_profile]  # until none says it
     return sorted(of_profile, key=lambda run: run["finished"])
 
 

@@ -1,7 +1,5 @@
 """Which runs are done, and what their records hold and are called."""
 
-import errno
-import json
 import os
 from pathlib import Path
 
@@ -160,33 +158,16 @@ def test_two_sweeps_do_not_share_a_folder(store):
         pass
 
 
-def test_a_folder_that_can_not_be_locked_is_no_other_sweep(store, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(UserError, match=r"\.lock can't be locked: No locks av"), store.lock():
-        pass
-
-
-def test_a_file_that_is_no_record_is_named(store):
-    store.records.mkdir()
-    (store.records / "x.json").write_text(json.dumps({"parameters": {}}))
-    with pytest.raises(UserError, match=r"x\.json is not a record"):
-        load(store.records)
-
-
 @pytest.mark.parametrize(
     "content",
-    ["", "null", "[]", "{}", '{"recipe": "1", "parameters": {}, "values": {}}',
-     '{"recipe": 1, "parameters": [], "values": {}}', "[" * 100_000, "\udcff"],
-)  # fmt: skip
+    ["", "[]", '{"recipe": "1", "parameters": {}, "values": {}}', "\udcff"],
+)
 def test_what_is_no_record_is_run_again_and_not_read(store, content):
     (job,) = jobs([{}], NOTEBOOK, "quick", Path("x.ipynb"))
     store.records.mkdir(parents=True, exist_ok=True)
     store.record(job).write_text(content, errors="surrogateescape")
     assert store.why(job) == "no record"
-    with pytest.raises(UserError, match="is not a record of a run"):
+    with pytest.raises(UserError, match=r"\.json is not a record of a run"):
         load(store.records)
 
 

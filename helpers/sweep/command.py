@@ -30,7 +30,6 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
     help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
     "repeat it for every combination",
 )
-@click.option("-p", nargs=2, multiple=True, hidden=True)
 @click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
 @click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
 @click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
@@ -38,7 +37,6 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 @click.option("--threads", type=PROCESSES, default=1, help="of one run (1: as recorded)")
 @click.option("--dry-run", is_flag=True, help="say what would run, and why")
 @click.option("--again", is_flag=True, help="run what is done, too")
-@click.option("--limit", type=click.IntRange(1), help="run at most this many")
 @click.option("--only-failed", is_flag=True, help="run only what failed before")
 @click.option("--metric", help="the value that progress shows")
 @click.option("--timeout", type=SECONDS, help="for one run")
@@ -46,26 +44,9 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 @click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
-def sweep(**options) -> int:  # fmt: skip
+def sweep(**given) -> int:
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
-    return run_sweep(SimpleNamespace(**options))
-
-
-@click.command(help="The records of a sweep as a table.")
-@click.argument("notebook")
-@click.option("--metric", help="mean and spread over seeds of this one")
-@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
-@click.option(
-    "--format", "style", default="text", type=click.Choice(["text", "csv", "markdown", "latex"])
-)
-def results(**options) -> None:  # fmt: skip
-    """Print the records of a sweep, or a value's mean and spread over seeds."""
-    run_results(SimpleNamespace(**options))
-
-
-def run_sweep(options: SimpleNamespace) -> int:
-    """Run what is not done yet; 1 if a run failed, else 0. ``options`` are those of ``sweep``."""
+    options = SimpleNamespace(**given)
     gpus = _checked(options)
     path = _notebook(options.notebook)
     plan = grid(list(options.grid), zipped=options.zipped) if options.grid else [{}]
@@ -80,7 +61,6 @@ def run_sweep(options: SimpleNamespace) -> int:
     waiting = [job for job in wanted if why(job)]
     if options.only_failed:
         waiting = [job for job in waiting if store.has_failed(job)]
-    waiting = waiting[: options.limit]
     done = sum(not why(job) for job in wanted)
     print(f"{len(wanted)} run{'s' * (len(wanted) != 1)}: {done} done, {len(waiting)} to run")
     if done:
@@ -108,11 +88,30 @@ def run_sweep(options: SimpleNamespace) -> int:
         return _run(waiting, store, settings, options.metric)
 
 
+@click.command(help="The records of a sweep as a table.")
+@click.argument("notebook")
+@click.option("--metric", help="mean and spread over seeds of this one")
+@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
+@click.option("--format", "style", default="text", type=click.Choice(["text", "csv", "latex"]))
+def results(notebook: str, metric: str | None, by: str, where: tuple[str, ...], style: str) -> None:
+    """Print the records of a sweep, or a value's mean and spread over seeds."""
+    from . import table as tables
+
+    path = _notebook(notebook)
+    folder = Store(path.stem).records
+    if not (records := load(folder)):
+        raise UserError(
+            f"{folder} has no records yet: `homework sweep {path.stem} -g …` makes them"
+        )
+    recipe = read_recipe(read_notebook(path), path)
+    frame = tables.where(tables.everything(records, recipe), list(where))
+    first = list(dict.fromkeys(filter(None, map(str.strip, by.split(",")))))
+    print(tables.report(frame, first, metric, style))
+
+
 def _checked(options: SimpleNamespace) -> tuple[str, ...]:
     """The devices of --gpus. Raises UserError for options that would not be heeded."""
-    if options.p:
-        name, value = options.p[0]
-        raise UserError(f"a sweep takes values as -g {name}={value}")
     if options.scheduler and (options.jobs or options.gpus):
         raise UserError(
             "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
@@ -135,9 +134,9 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
             f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, or leave "
             "--gpus out to run on the processor"
         )
-    # Where some are hidden, PyTorch counts the others only, and --gpus can name any.
-    count = 10**9 if "CUDA_VISIBLE_DEVICES" in os.environ else torch.cuda.device_count()
-    if absent := [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]:
+    count = torch.cuda.device_count()  # of those that are not hidden: then --gpus can name any
+    absent = [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]
+    if absent and "CUDA_VISIBLE_DEVICES" not in os.environ:
         raise UserError(
             f"--gpus {','.join(gpus)}: there is no GPU {absent[0]}, only 0 to {count - 1}"
         )
@@ -173,27 +172,6 @@ def brief(problem: str, longest: int = 200) -> str:
     line = problem.partition("\n")[0].partition(" failed: ")
     text = line[2] or line[0]
     return text if len(text) <= longest else f"{text[:longest]}…"
-
-
-def run_results(options: SimpleNamespace) -> None:
-    """Print a table of records; ``options`` are those of ``results``."""
-    from . import table as tables
-
-    path = Path(options.notebook)
-    if path.suffix != ".ipynb":
-        path = ROOT / "notebooks" / f"{path.name}.ipynb"
-    folder, recipe = Store(path.stem).records, None
-    if path.exists():
-        recipe = read_recipe(read_notebook(path), path)
-    elif not folder.exists():
-        _notebook(options.notebook)  # a word about a name that is neither notebook nor records
-    if not (records := load(folder)):
-        raise UserError(
-            f"{folder} has no records yet: `homework sweep {folder.name} -g …` makes them"
-        )
-    frame = tables.where(tables.everything(records, recipe), list(options.where))
-    by = list(dict.fromkeys(filter(None, map(str.strip, options.by.split(",")))))
-    print(tables.report(frame, by, options.metric, options.style))
 
 
 def _notebook(name: str) -> Path:

@@ -96,8 +96,9 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
         return
     _share_imports()
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, utils
 
+    utils._forkserver_preload_set = True  # by us: Dask would import pandas here to name it, too
     options = {
         "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.worker-ttl": None,  # else a clock that jumps ends runs
@@ -128,10 +129,11 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
 def _share_imports() -> None:
     """Let workers fork from one process that has imported what each of them needs.
 
-    It imports while this one does; later, Dask would name modules of its own.
+    It imports while this one does. Ours come first: they spare papermill a second of jsonschema
+    (see ``helpers.pdf``).
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed.nanny", "papermill", "helpers.pdf.execute"])
+    modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     forkserver.ensure_running()
 
 

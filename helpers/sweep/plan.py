@@ -13,9 +13,7 @@ from ..pdf.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 
-MOST_VALUES = 100_000  # of a range
-MOST_RUNS = 100_000  # of a sweep
-LARGEST = 10**15  # number in a range: beyond it, a float is not exact
+MOST = 100_000  # values of a range, and runs of a sweep
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
 
@@ -50,27 +48,24 @@ def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
 def table(path: Path) -> list[Run]:
     """Runs from a CSV file: a column per parameter, a row per run, an empty cell for a default.
 
-    Raises UserError for a file that is missing, empty, names a column twice, or has rows longer
-    than its header.
+    Raises UserError for a file that is missing, no CSV, without runs, or whose rows do not fit.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            names = [name.strip() for name in reader.fieldnames or []]
-            rows = [(reader.line_num, row) for row in reader]
+            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            rows = list(reader)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file: {error}") from None
     if double := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{path}: the header names {double[0]!r} twice")
-    for number, row in rows:
-        if None in row:
-            raise UserError(f"{path}:{number}: more values than the header has names")
-    runs = [{name.strip(): value for name, value in row.items() if value} for _, row in rows]
-    if not runs:
+    if long := [row for row in rows if None in row]:
+        raise UserError(f"{path}: more values than names in the header: {long[0][None]}")
+    if not rows:
         raise UserError(f"{path} has no runs: a header of parameter names, then a row for each run")
-    return _distinct(runs)
+    return _distinct([{name: value for name, value in row.items() if value} for row in rows])
 
 
 def cross(runs: list[Run], others: list[Run]) -> list[Run]:
@@ -80,8 +75,8 @@ def cross(runs: list[Run], others: list[Run]) -> list[Run]:
 
 
 def _check_count(runs: int) -> None:
-    if runs > MOST_RUNS:
-        raise UserError(f"that would be {runs:,} runs; a sweep has at most {MOST_RUNS:,}")
+    if runs > MOST:
+        raise UserError(f"that would be {runs:,} runs; a sweep has at most {MOST:,}")
 
 
 def _values(text: str, axis: str) -> list[str]:
@@ -124,7 +119,7 @@ def _range(text: str, axis: str) -> list[str]:
         count = math.floor((last - first) / step) + 1
     except ArithmeticError:  # a step of 0, or too large
         count = 0
-    if not 1 <= count <= MOST_VALUES or max(abs(first), abs(last)) > LARGEST:
+    if not 1 <= count <= MOST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
     return [f"{(first + i * step).normalize():f}" for i in range(count)]
 

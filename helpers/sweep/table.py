@@ -33,14 +33,13 @@ def frame(runs: list[dict]) -> pd.DataFrame:
     )
 
 
-def everything(runs: list[dict], recipe: int | None) -> pd.DataFrame:
+def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
     """``frame`` with how each run was made, and each value as it was recorded.
 
     ``recipe`` is the notebook's present one: runs of another are marked. ``attrs`` hold the names
     of the parameters, and the column of each value.
     """
     names, rows = columns(runs), []
-    recipe = recipe or max(run["recipe"] for run in runs)
     for run in runs:
         row = run["parameters"] | {names[name]: value for name, value in run["values"].items()}
         row |= {names[f"stamp/{part}"]: run["stamp"].get(part) for part in STAMPED}
@@ -51,9 +50,7 @@ def everything(runs: list[dict], recipe: int | None) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)
     table.attrs["names"] = names
-    table.attrs["parameters"] = list(
-        dict.fromkeys(name for run in runs for name in run["parameters"])
-    )
+    table.attrs["parameters"] = list({name: 0 for run in runs for name in run["parameters"]})
     return table
 
 
@@ -101,16 +98,19 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
         return "\n".join([write(table, style), *said])
     ordered = in_order(frame, [*first, "seed"])
     if style != "csv":  # a table for the eye: what is the same in all rows stands below it
-        hidden = [
-            *made[1:],
-            *(name for name in frame if len(frame) > 1 and not _differ(frame, name)),
-        ]
-        ordered = ordered.drop(columns=[name for name in dict.fromkeys(hidden) if name not in by])
+        hidden = {*made[1:], *(name for name in frame if len(frame) > 1 and _is_known(frame, name))}
+        ordered = ordered.drop(columns=list(hidden - set(by)))
     return "\n".join([write(ordered, style), *said])
 
 
 def _differ(frame: pd.DataFrame, name: str) -> bool:
     return frame[name].astype(str).nunique() > 1
+
+
+def _is_known(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column says nothing: the same in all rows, or a parameter that was recorded."""
+    given = name.partition("/")[2]
+    return not _differ(frame, name) or (given in frame and frame[name].equals(frame[given]))
 
 
 def _listed(row: pd.Series, names: list[str]) -> str:
@@ -185,19 +185,11 @@ def shown(value: object) -> str:
 
 
 def write(frame: pd.DataFrame, style: str) -> str:
-    """The table as text, CSV, Markdown or LaTeX."""
+    """The table as text, CSV or LaTeX."""
     if style == "csv":  # None as `--runs` reads it; an empty cell would be the default
         given = frame.map(lambda value: value is not None)
         return frame.where(given, "None").to_csv(index=False).rstrip("\n")
     text = frame.map(shown)
     if style == "latex":
         return text.to_latex(index=False, escape=True).rstrip("\n")
-    if style == "text":
-        return text.to_string(index=False)
-    lines = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
-
-
-def _markdown(cell: str) -> str:
-    """A cell's text: a bar would begin the next cell, a line break the next row."""
-    return " ".join(cell.replace("|", "\\|").splitlines())
+    return text.to_string(index=False)
