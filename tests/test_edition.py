@@ -37,7 +37,7 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "proofs"]
     assert read.answers == ["rnn", "other"]
     assert r"\question[points={3},asked={2021 Q1, 2022 Q2},notebook={My-rnn-v2}]" in read.latex
-    assert r"\question[points={1},notebook={rnn,cnn}]" in read.latex
+    assert r"\question[points={1},notebook={rnn,cnn},as-is={yes}]" in read.latex
     assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]
     assert read.latex.count("\n") == BODY.count("\n"), "an error names the right line"
 

@@ -107,7 +107,9 @@ def test_output_cannot_end_its_environment_and_is_cut_at_a_page():
         (r"\begin{eqnarray}a&=&b\end{eqnarray}", r"\begin{array}{rcl}a&=&b\end{array}"),
         (r"\require{cancel} x \label{a}", "x"),
         (r"\mathbf{\alpha} + \Bbb R", r"\symbf{\alpha} + \mathbb R"),
-        (r"{\color{Plum} x} \color{nosuch} y", r"{\color[HTML]{DDA0DD} x}  y"),
+        (r"\color{Plum} x \color{nosuch}{y}", r"\color[HTML]{DDA0DD}x {y}"),
+        (r"\color{red}{a\textcolor{#0f0}{b}}_j",
+         r"{\color[HTML]{FF0000}{a{\color[HTML]{00FF00}{b}}}}_j"),
     ],
 )  # fmt: skip
 def test_what_mathjax_forgives_is_written_as_tex_wants_it(written, latex):

@@ -131,11 +131,12 @@ def _without_numbers(body: str) -> str:
 
 
 def _color(match: re.Match) -> str:
-    """A color of CSS or LaTeX by its value; one that nobody knows is none."""
+    """A color of CSS or LaTeX by its value, of a group only that; one that nobody knows is none."""
+    colored = re.sub(_COLOR, _color, match[3] or "")
     if not is_color_like(match[2].lower()):
-        return r"\textrm" if match[1] else ""
+        return colored
     color = to_hex(match[2].lower()).removeprefix("#").upper()
-    return rf"\{match[1] or ''}color[HTML]{{{color}}}"
+    return rf"{{\color[HTML]{{{color}}}{colored}}}" if colored else rf"\color[HTML]{{{color}}}"
 
 
 def _plain_text(match: re.Match) -> str:
@@ -148,12 +149,13 @@ def _symbols(match: re.Match) -> str:
     return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
 
 
+_COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({_GROUP})?"
 _HAT = r"\textasciicircum{}"
 _REWRITTEN = (  # in this order
     (r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", ""),
     (r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}"),
     (rf"\\(?:style|class|cssId)\s*{_GROUP}", ""),
-    (r"\\(text)?color\s*\{\s*(#?\w+)\s*\}", _color),
+    (_COLOR, _color),
     (r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", lambda match: chr(int(match[1], 16))),
     (r"\n\s*\n", "\n"),
     (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
