@@ -13,7 +13,7 @@ from .errors import UserError
 from .notebook import Run, is_colab, read_run, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
-DRAFT = "`make pdf DRAFT=1` makes a PDF all the same"
+DRAFT = "; `make pdf DRAFT=1` makes a PDF all the same"
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,26 @@ def check(
 def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     """Missing glyphs, boxes that stand out, and references to nothing."""
     findings = []
+    hint = "" if draft else DRAFT
     pattern = r"Missing character: There is no (.+?) (?:\(U\+\w+\) )?in font ([^!]*)"
     for match in {m[1]: m for m in re.finditer(pattern, log)}.values():
         place = _near(log[: match.start()], work, 0)
-        findings.append(f"{place}: the font {match[2]} has no {match[1]}; {DRAFT}")
+        findings.append(f"{place}: the font {match[2]} has no {match[1]}{hint}")
     for wide in re.finditer(r"Overfull \\hbox \(([\d.]+)pt too wide\)(?:.*?lines? (\d+))?", log):
         if float(wide[1]) > MAX_OVERFULL:
             place = _near(log[: wide.start()], work, int(wide[2] or 0))
-            findings.append(
-                f"{place}: a line is {wide[1]} pt too wide: break or shorten it; {DRAFT}"
-            )
+            width = f"{float(wide[1]):.0f} pt too wide"
+            findings.append(f"{place}: a line is {width}: break or shorten it{hint}")
     for high in re.finditer(r"Overfull \\vbox \(([\d.]+)pt too high\)", log):
         if float(high[1]) > MAX_OVERFULL:
             place = _near(log[: high.start()], work, 0)
-            findings.append(f"{place}: a page is {high[1]} pt too full: part it; {DRAFT}")
+            findings.append(f"{place}: a page is {high[1]} pt too full: part it{hint}")
     found = [Finding(text, fatal=not draft) for text in dict.fromkeys(findings)]
-    names = re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log)
-    for name in dict.fromkeys(names):
-        found.append(Finding(f"a reference to {name!r} leads nowhere: is the name right?"))
+    pattern = r"(?:Reference|Hyper reference|(Citation)) [`']([^']*)' .*undefined.*?(\d+)?\.$"
+    for match in {m[2]: m for m in re.finditer(pattern, log, re.M)}.values():
+        place = _near(log[: match.start()], work, int(match[3] or 0))
+        hint = "no .bib file in solutions_latex has it" if match[1] else "is the name right?"
+        found.append(Finding(f"{place}: a reference to {match[2]!r} leads nowhere: {hint}"))
     told = re.findall(r"Class homework Warning: (.*?) on input line", log)
     found += [Finding(text, fatal=False) for text in dict.fromkeys(told)]
     if "\\end occurred inside a group" in log:
