@@ -81,23 +81,29 @@ ifneq ($(filter pdf build/%,$(MAKECMDGOALS)),)
 endif
 EXECUTED := $(patsubst %,$(WORK)/executed/%.ipynb,$(filter $(LONGEST),$(NOTEBOOKS)) $(filter-out $(LONGEST),$(NOTEBOOKS)))
 
+ifneq ($(filter pdf,$(or $(MAKECMDGOALS),help)),)
+  ifeq ($(HW),)
+    $(error $(if $(EDITIONS),say HW=…: one of $(EDITIONS),there is no edition yet: `$(HOMEWORK) new edition NAME` begins one))
+  endif
+endif
 MANIFEST := $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) build/.settings-$(NAMED)
 
 $(PLAN): $(MANIFEST) $(wildcard notebooks) | $(READY) build/.tex
 	@$(HOMEWORK) plan solutions_latex/$(HW).tex $@ $(CHOSEN)
 
 $(PDF): $(MANIFEST) $(EXECUTED) $(PRINTED:%=$(WORK)/notebooks/%.tex) $(PRESS)
-	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --profile $(PROFILE) --limit $(LIMIT) $(if $(DRAFT),--draft)
+	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --profile $(PROFILE) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
 
 $(WORK)/notebooks/%.tex: $(WORK)/executed/%.ipynb $(PRESS)
 	@$(HOMEWORK) render $< $@
 
-$(WORK)/executed/%.ipynb: requirements.lock $(WORK)/.settings
+$(WORK)/executed/%.ipynb: requirements.lock $(WORK)/.settings $(WORK)/.settings-of-%
 	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) execute "$(SOURCE)" $@ $(AS_IS) --profile $(PROFILE) --timeout $(TIMEOUT)
 
 # Files that change only when the settings in them do.
 build/.settings-%: export SET = $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(HOMEWORK_NAME) $(HOMEWORK_NETID)
 $(WORK)/.settings: export SET = $(DATA_DIR) $(THREADS)
+$(WORK)/.settings-of-%: export SET = $(AS_IS)
 build/.settings-% $(WORK)/.setting%: FORCE
 	@mkdir -p $(@D) && { cmp -s $@ - <<< "$$SET" || cat > $@ <<< "$$SET"; }
 .PRECIOUS: build/.settings-% $(WORK)/.setting% $(WORK)/executed/%.ipynb $(WORK)/notebooks/%.tex

@@ -207,7 +207,7 @@ def new(kind: str, name: str) -> None:
     from .new import edition, question
 
     for path in (question if kind == "question" else edition)(Path.cwd(), name):
-        print(path)
+        print(path.relative_to(Path.cwd()))
 
 
 if __name__ == "__main__":

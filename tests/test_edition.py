@@ -11,7 +11,7 @@ from helpers.pdf.errors import UserError
 BODY = r"""\documentclass{homework}
 \begin{document}
 % \question[points=9]{commented out}
-\question[points=3, notebook=My rnn.v2, asked={2021 Q1, 2022 Q2}]{A \textbf{bold} title}
+\question[points=3, notebook=My rnn.v2.ipynb, asked={2021 Q1, 2022 Q2}]{A \textbf{bold} title}
 text \answer{rnn} 100\% sure % \answer{no}
 \question{No options} % a remark
 \question [ notebook = {rnn, cnn},

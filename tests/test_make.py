@@ -165,6 +165,20 @@ def test_only_what_changed_is_done_again(project):
     assert make(project, *YOU).strip() == UP_TO_DATE
 
 
+def test_outputs_as_saved_give_way_when_they_are_not_asked_for_any_more(project):
+    edition = project / "solutions_latex" / "tiny.tex"
+    changed(edition, "notebook=absent", "notebook=saved, as-is")
+    saved = source_notebook("n = 1\nprint('ran')")
+    for number, cell in enumerate(c for c in saved.cells if c.cell_type == "code"):
+        cell.execution_count = number + 1
+    write(saved, project / "notebooks" / "saved.ipynb")
+    assert "saved: as it was saved" in make(project, *YOU)
+    changed(edition, "notebook=saved, as-is", "notebook=saved")
+    assert "saved: executed" in make(project, *YOU)
+    changed(edition, "notebook=saved", "notebook=absent")
+    make(project, *YOU)
+
+
 def test_new_data_call_for_what_was_run_on_stand_ins_and_for_nothing_else(project):
     (project / "data" / "sets").mkdir(parents=True)
     shown = make(project, *YOU)
@@ -211,6 +225,7 @@ def test_a_notebook_that_was_missing_is_set_once_it_is_there(project):
     [
         (["HW=nothing"], "there is no edition 'nothing'; HW is one of tiny"),
         (["Q=9"], "has questions 1 to 3, and no question 9"),
+        (["HW="], "say HW=…: one of tiny"),
         (["hw=tiny"], "there is no hw=: what can be set is HW Q"),
         (["STUDENT=nobody.toml"], "there is no 'nobody.toml', which says whose this is"),
         (["NAME=中文"], "fonts-noto-cjk"),

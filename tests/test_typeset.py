@@ -6,7 +6,14 @@ from pypdf import PdfReader
 
 from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import as_run
-from helpers.pdf.typeset import _publish, _run_latex, check_answers, gather, tex_errors
+from helpers.pdf.typeset import (
+    _publish,
+    _run_latex,
+    check_answers,
+    gather,
+    percent_signs,
+    tex_errors,
+)
 
 DAY = 86_400
 
@@ -115,9 +122,30 @@ def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path):
         set_latex(latex, r"\includegraphics{absent}")
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "n.tex").write_text("\\nbcell{3}\n\n\\x")
+    (told,) = tex_errors("! LaTeX Error: File `siunitx.sty' not found.", tmp_path)
+    assert told.endswith("not found.: `tlmgr install siunitx` brings it")
     assert tex_errors("(fontspec) x\n" * 20_000, tmp_path) == []
     log = "! A\n<read>\nl.7 \\x\n./notebooks/n.tex:3: Missing $ inserted.\nl.3 \\x\n"
     assert tex_errors(log, tmp_path) == [
         "A (\\x)",
         "notebooks/n.ipynb, cell 3: Missing $ inserted. (\\x)",
     ]
+
+
+def test_a_document_that_was_mended_is_set(latex):
+    cited = r"\cite{a} \bibliographystyle{plain}\bibliography{own} "
+    (latex / "own.bib").write_text("@misc{a, title={A}}")
+    with pytest.raises(UserError, match="Undefined control sequence"):
+        set_latex(latex, cited + r"\nonsense")
+    (latex / "own.bib").write_text("@misc{a, title={{A}")
+    with pytest.raises(UserError, match=r"stopped: solutions_latex/own.bib:1: .*end of database"):
+        set_latex(latex, cited)
+    (latex / "own.bib").write_text("@misc{a, title={A}}")
+    set_latex(latex, cited)
+
+
+def test_a_percent_sign_that_hides_words_is_told(tmp_path):
+    answer = tmp_path / "a.tex"
+    answer.write_text("50\\% of it, 3%\n% 5% of\nx {2}% y\nAbout 50% of it")
+    told = f"{answer}:4: TeX skips what follows 50%: a percent sign is \\%"
+    assert percent_signs([answer]) == [told]

@@ -13,7 +13,7 @@ from .errors import UserError
 from .notebook import Run, is_colab, read_run, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
-DRAFT = "`make pdf DRAFT=1` makes a PDF all the same"
+DRAFT = "; `make pdf DRAFT=1` makes a PDF all the same"
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,25 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     pattern = r"Missing character: There is no (.+?) (?:\(U\+\w+\) )?in font ([^!]*)"
     for match in {m[1]: m for m in re.finditer(pattern, log)}.values():
         place = _near(log[: match.start()], work, 0)
-        findings.append(f"{place}: the font {match[2]} has no {match[1]}; {DRAFT}")
+        findings.append(f"{place}: the font {match[2]} has no {match[1]}")
     for wide in re.finditer(r"Overfull \\hbox \(([\d.]+)pt too wide\)(?:.*?lines? (\d+))?", log):
         if float(wide[1]) > MAX_OVERFULL:
             place = _near(log[: wide.start()], work, int(wide[2] or 0))
-            findings.append(
-                f"{place}: a line is {wide[1]} pt too wide: break or shorten it; {DRAFT}"
-            )
+            width = f"{float(wide[1]):.0f} pt too wide"
+            findings.append(f"{place}: a line is {width}: break or shorten it")
     for high in re.finditer(r"Overfull \\vbox \(([\d.]+)pt too high\)", log):
         if float(high[1]) > MAX_OVERFULL:
             place = _near(log[: high.start()], work, 0)
-            findings.append(f"{place}: a page is {high[1]} pt too full: part it; {DRAFT}")
+            findings.append(f"{place}: a page is {high[1]} pt too full: part it")
     found = []
     for text in dict.fromkeys(findings):
         fatal = not draft and not text.startswith("notebooks/")
-        found.append(Finding(text if fatal else text.removesuffix(f"; {DRAFT}"), fatal))
-    names = re.findall(r"(?:Reference|Hyper reference|Citation) [`']([^']*)' .*undefined", log)
-    for name in dict.fromkeys(names):
-        found.append(Finding(f"a reference to {name!r} leads nowhere: is the name right?"))
+        found.append(Finding(text + DRAFT if fatal else text, fatal))
+    pattern = r"(?:Reference|Hyper reference|(Citation)) [`']([^']*)' .*undefined.*?(\d+)?\.$"
+    for match in {m[2]: m for m in re.finditer(pattern, log, re.M)}.values():
+        place = _near(log[: match.start()], work, int(match[3] or 0))
+        hint = "no .bib file in solutions_latex has it" if match[1] else "is the name right?"
+        found.append(Finding(f"{place}: a reference to {match[2]!r} leads nowhere: {hint}"))
     told = re.findall(r"Class homework Warning: (.*?) on input line", log)
     found += [Finding(text, fatal=False) for text in dict.fromkeys(told)]
     if "\\end occurred inside a group" in log:
@@ -85,7 +86,7 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
 def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
     """Cells that failed, were not run, or were run out of order.
 
-    In a notebook that is set as it was saved, only failures stop a build.
+    Of a notebook that is set as it was saved, only the order is a matter of taste.
     """
     findings, counts = [], []
     for i, cell in enumerate(run.notebook.cells, 1):
@@ -93,13 +94,12 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
             continue
         skipped = "skip-execution" in tags(cell)
         if cell.execution_count is None and not skipped:
-            findings.append(Finding(f"{run.name}: cell {i} was not run", fatal=not as_is))
+            findings.append(Finding(f"{run.name}: cell {i} was not run"))
         elif cell.execution_count is not None:
             counts.append(cell.execution_count)
         failed = any(output.output_type == "error" for output in cell.outputs)
         if failed and "raises-exception" not in tags(cell):
-            meant = "if it is meant to, tag it raises-exception"
-            findings.append(Finding(f"{run.name}: cell {i} failed; {meant}"))
+            findings.append(Finding(f"{run.name}: cell {i} failed"))
     if counts != sorted(set(counts)):
         findings.append(Finding(f"{run.name}: cells were run out of order", fatal=not as_is))
     return findings

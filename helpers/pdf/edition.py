@@ -177,7 +177,8 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
         given[key] = value or ("" if equals else "yes")
     if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", given["points"]):
         raise UserError(f"{where}: points={given['points']} is not a number such as 2.5")
-    names = {key: _once(filter(None, map(str.strip, given[key].split(","))))
+    names = {key: _once(filter(None, (name.strip().removesuffix(".ipynb")
+                                      for name in given[key].split(","))))
              for key in ("notebook", "checks")}  # fmt: skip
     question = Question(
         number=number,

@@ -209,9 +209,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
         except CellTimeoutError:
             return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
-            if client.printed > MAX_OUTPUT:
-                return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
-            return "its kernel died (out of memory? a smaller batch or limit helps)"
+            return _why_dead(client.printed)
         except RuntimeError as error:  # the kernel did not start
             return str(error)
     return _failure(notebook)
@@ -225,10 +223,10 @@ def _engine() -> tuple[type, type]:
     class Client(PapermillNotebookClient):
         printed = 0
 
-        def process_message(self, msg, cell, cell_index):
+        def process_message(self, msg, *where):
             Client.printed += len(str(msg["content"].get("text", "")))
             if Client.printed <= MAX_OUTPUT:
-                return super().process_message(msg, cell, cell_index)
+                return super().process_message(msg, *where)
             if self.km.provisioner and self.km.provisioner.process:
                 self.km.provisioner.process.kill()
 
@@ -239,6 +237,12 @@ def _engine() -> tuple[type, type]:
             Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
 
     return Client, Engine
+
+
+def _why_dead(printed: int) -> str:
+    if printed > MAX_OUTPUT:
+        return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
+    return "its kernel died (out of memory? a smaller batch or limit helps)"
 
 
 def _environment(private: str) -> dict[str, str]:

@@ -49,7 +49,8 @@ def typeset(
         _check_profiles(runs, profile)
         values, claims = gather(runs)
         absent = [n for n in edition.all_notebooks if file_name(n) not in {r.name for r in runs}]
-        check_answers([source, *answers], values, claims, absent)
+        alone = f"with Q={question} only its own notebooks run: name another in checks=…"
+        check_answers([source, *answers], values, claims, absent, alone if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
         sources = [source, *answers, *bodies]
@@ -71,6 +72,7 @@ def typeset(
         _publish(source.parent, work, target, edition)
     notes = [path.with_suffix(".warnings") for path in bodies]
     told = [line for path in notes if path.exists() for line in _text(path).splitlines()]
+    told += percent_signs([source, *answers])
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
@@ -95,11 +97,16 @@ def gather(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, Claim]]:
 
 
 def check_answers(
-    answers: list[Path], values: Iterable[str], claims: Iterable[str], absent: Sequence[str] = ()
+    answers: list[Path],
+    values: Iterable[str],
+    claims: Iterable[str],
+    absent: Sequence[str] = (),
+    otherwise: str = "",
 ) -> None:
     """Every value and claim that an answer names must come from a notebook of this build.
 
-    ``absent`` are notebooks that the document names and lacks. Raises UserError with the file and
+    ``absent`` are notebooks that the document names and lacks; ``otherwise`` is the hint where
+    there is no better one. Raises UserError with the file and
     line of the first that does not.
     """
     for path in answers:
@@ -109,12 +116,22 @@ def check_answers(
                 if name in known:
                     continue
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = f"; did you mean {near[0]!r}?" if near else f"; {otherwise}".rstrip("; ")
                 hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
                 verb = "records" if kind == "val" else "proves"
                 raise UserError(
                     f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
                 )
+
+
+def percent_signs(answers: list[Path]) -> list[str]:
+    """Lines that TeX reads only as far as ``50%``, where a percent sign was meant."""
+    return [
+        f"{path}:{number}: TeX skips what follows {match[1]}: a percent sign is \\%"
+        for path in answers
+        for number, line in enumerate(_text(path).splitlines(), 1)
+        if (match := re.search(r"^[^%]*\b(\d+ ?%) *\w", line))
+    ]
 
 
 def named(latex: str) -> list[tuple[str, str]]:
@@ -210,6 +227,9 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
     command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode"]
     command += [f"-latexoption={option}" for option in options]
     limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
+    log = work / f"{name}.log"
+    for path in (log, work / f"{name}.blg"):  # what went wrong in an earlier run is past
+        path.unlink(missing_ok=True)
     run = subprocess.run(
         [*command, "-quiet", f"{name}.tex"],
         cwd=work,
@@ -219,17 +239,18 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
     )
     if run.returncode:
-        for ending in ("aux", "map", "out", "bbl"):  # read by the next run, and perhaps the cause
-            (work / f"{name}.{ending}").unlink(missing_ok=True)
-        log = work / f"{name}.log"
-        detail = "\n".join(tex_errors(_text(log) if log.exists() else "", work))
+        for ending in ("aux", "map", "out", "bbl", "fdb_latexmk"):  # read by the next run, and
+            (work / f"{name}.{ending}").unlink(missing_ok=True)  # perhaps the cause
+        told = [work / f"{name}.blg", log]
+        detail = "\n".join(tex_errors("".join(_text(path) for path in told if path.exists()), work))
         detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
         raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
 
 def tex_errors(log: str, work: Path) -> list[str]:
     """TeX's errors, each once: the notebook's cell or the answer's line, what, the text there."""
-    found = []
+    bibtex = re.findall(r"^(.*)---line (\d+) of file (?:.*/)?(.*)$", log, re.M)
+    found = [f"solutions_latex/{file}:{number}: {what}" for what, number, file in bibtex]
     lines = log.splitlines()
     for i, line in enumerate(lines):
         match = re.match(r"(?:! |(\.[^\n:]*\.\w+):(\d+): )(.*)", line)
@@ -238,8 +259,9 @@ def tex_errors(log: str, work: Path) -> list[str]:
         near = next((text for text in lines[i + 1 : i + 12] if text.startswith("l.")), "")
         text = near.partition(" ")[2].strip()[-60:]
         where = f"{place(match[1], int(match[2]), work)}: " if match[1] else ""
-        missing = re.search(r"File [`']([^']*)' not found", match[3])
+        missing = re.search(r"File [`'](?:([^']*)\.sty|[^']*)' not found", match[3])
         hint = ": put it into solutions_latex/figures/" if missing else ""
+        hint = f": `tlmgr install {missing[1]}` brings it" if missing and missing[1] else hint
         found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
     return list(dict.fromkeys(found))[:20]
 
