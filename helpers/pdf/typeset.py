@@ -20,6 +20,7 @@ from .notebook import Claim, Run, write_atomically
 from .render import highlight_macros, lock
 from .text import claimed, escape, prose, sentence
 
+ALONE = "with Q=… only that question's notebooks run: name another in checks=…"
 TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
 
 
@@ -49,8 +50,7 @@ def typeset(
         _check_profiles(runs, profile)
         values, claims = gather(runs)
         absent = [n for n in edition.all_notebooks if file_name(n) not in {r.name for r in runs}]
-        alone = f"with Q={question} only its own notebooks run: name another in checks=…"
-        check_answers([source, *answers], values, claims, absent, alone if question else "")
+        check_answers([source, *answers], values, claims, absent, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
         sources = [source, *answers, *bodies]
@@ -70,8 +70,8 @@ def typeset(
         if errors:
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
-    notes = [path.with_suffix(".warnings") for path in bodies]
-    told = [line for path in notes if path.exists() for line in _text(path).splitlines()]
+    notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
+    told = [line for path in notes for line in _text(path).splitlines()]
     told += percent_signs([source, *answers])
     return [*filter(None, told), *(finding.text for finding in findings)]
 
