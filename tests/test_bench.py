@@ -24,6 +24,9 @@ def log(tmp_path, monkeypatch):
     return log
 
 
+@pytest.mark.skipif(
+    not (ROOT / "notebooks" / "rnn_recurrence.ipynb").exists(), reason="that notebook was removed"
+)
 def test_the_pdf_is_measured_in_a_copy(log, monkeypatch):
     saved = {}
     monkeypatch.setattr(pdf_bench, "by_hand", lambda notebooks, folder: None)

@@ -55,7 +55,7 @@ def test_new_prose_needs_no_kernel_and_new_code_does(done):
 
 
 def test_what_changes_while_a_notebook_runs_is_newer_and_counts(notebooks, tmp_path):
-    code = "from mine import x\nprint(x)\nopen('mine.py', 'w').write('x = 2')\nopen('new', 'w')"
+    code = "from mine import x\nprint(x)\nopen('mine.py', 'w').write('x = 20')\nopen('new', 'w')"
     (notebooks / "mine.py").write_text("x = 1")
     source, target = write(source_notebook(code), notebooks / "a.ipynb"), tmp_path / "a.ipynb"
     assert execute(source, target)[1]
@@ -63,7 +63,7 @@ def test_what_changes_while_a_notebook_runs_is_newer_and_counts(notebooks, tmp_p
     rule = target.with_suffix(".d").read_text()
     assert str(notebooks / "mine.py") in rule
     assert execute(source, target)[1], "the first may have read either"
-    assert output_of(target) == "2\n"
+    assert output_of(target) == "20\n"
     assert not execute(source, target)[1], "a file that a run writes alike changes nothing"
 
 
