@@ -262,7 +262,7 @@ def growth(series: Mapping[str, Mapping[float, float]], *, unit: str, ax: Axes) 
         (points,) = ax.loglog(*np.exp([x, y]), ls="none", label=label)
         fitted = np.exp([x, exponent * x + factor])
         ax.loglog(*fitted, color=points.get_color(), marker="", lw=0.8)
-    ax.legend()
+    ax.legend(fontsize=7, labelspacing=0.2, borderaxespad=0)
 
 
 def image_grid(images: Sequence, titles: Sequence[str], *, columns: int) -> Figure:

@@ -21,7 +21,7 @@ from helpers.attention_complexity import (
     windowed_attention,
 )
 
-quickly = settings(max_examples=40, deadline=None)
+quickly = settings(max_examples=40)
 lengths, widths = st.integers(1, 40), st.integers(1, 6)
 seeds = st.integers(0, 2**31)
 
@@ -113,14 +113,6 @@ def test_random_features_have_the_exponential_as_their_mean():
     phi = partial(positive_features, directions=directions)
     mean = 1600 * (phi(q) * chances) @ phi(k).mT
     torch.testing.assert_close(mean, (q @ k.mT / 2**0.5).exp())
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_a_causal_window_sees_no_later_token(causal):
-    q, k, v = random_qkv(11, 3, batch=())
-    first = windowed_attention(q, k, v, width=5, causal=causal)[4].sum()
-    later = sum(g[5:].abs().sum() for g in torch.autograd.grad(first, (k, v)))
-    assert (later == 0) == causal
 
 
 # The notebook's proofs, each broken by one change in the notebook or in the helpers. What is

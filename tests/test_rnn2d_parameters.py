@@ -66,11 +66,6 @@ def proofs():
 TRAINED = {"rnn2d/context-task", "rnn2d/texture-task", "rnn2d/last-pixel"}
 
 
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("rnn2d_parameters") <= set(proofs.claims) | TRAINED
-    assert all(proofs.claims.values()), proofs.claims
-
-
 MUTATIONS = [
     ("evaluations-agree", ", latest[first + 1 : last + 1]\n", ", latest[first:last]\n"),
     ("parameter-count", "+ 2 * hidden**2 for hidden", "+ hidden**2 for hidden"),
@@ -98,8 +93,11 @@ def test_a_broken_proof_fails(proofs, name, old, new):
     assert not proofs.holds(f"rnn2d/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"rnn2d/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"rnn2d/{name}" for name, _, _ in MUTATIONS}
+    assert can_fail == set(proofs.claims)
+    assert verified("rnn2d_parameters") <= can_fail | TRAINED
+    assert all(proofs.claims.values()), proofs.claims
 
 
 def trained(proofs, **changed):

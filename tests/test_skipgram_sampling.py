@@ -75,11 +75,6 @@ def proofs():
     torch.set_default_dtype(before)
 
 
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("skipgram_sampling") <= set(proofs.claims) | {LEARNS}
-    assert all(proofs.claims.values()), proofs.claims
-
-
 MUTATIONS = [
     ("gradient-center", "return p @ outside - outside[obs", "return p @ outside + outside[obs"),
     ("gradient-outside", "residual[observed] - 1", "residual[observed] - 2"),
@@ -109,8 +104,11 @@ def test_a_broken_proof_fails(proofs, name, old, new):
     assert not proofs.holds(f"skipgram/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"skipgram/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"skipgram/{name}" for name, _, _ in MUTATIONS}
+    assert can_fail == set(proofs.claims)
+    assert verified("skipgram_sampling") <= can_fail | {LEARNS}
+    assert all(proofs.claims.values()), proofs.claims
 
 
 LEARNS = "skipgram/negative-sampling-learns"
