@@ -78,6 +78,10 @@ def test_cells_must_be_run_in_order_and_succeed():
     assert "cell 1 failed" in texts(cells(failing, as_is=True))
     failing.cells[0].metadata["tags"] = ["raises-exception"]
     assert cells(failing) == []
+    uncounted = executed(nbformat.v4.new_output("stream", text="1"))
+    uncounted.cells[0].execution_count = None
+    assert "was not run" in texts(cells(uncounted))
+    assert cells(uncounted, as_is=True) == []
     mixed = executed()
     mixed.cells.append(nbformat.v4.new_code_cell("y", execution_count=1))
     assert [finding.fatal for finding in cells(mixed)] == [True]

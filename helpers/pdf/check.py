@@ -34,7 +34,7 @@ def check(
     """
     log = _text(work / f"{edition.name}.log")
     settings = _text(work / f"{edition.name}.settings.tex")
-    as_is = {name for q in edition.questions if q.as_is for name in q.notebooks}
+    as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
     cells = [f for run in runs for f in check_cells(run, as_is=run.name in as_is)]
     return {
         "glyphs, line widths and references": check_log(log, work, draft),
@@ -86,13 +86,16 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
 def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
     """Cells that failed, were not run, or were run out of order.
 
-    Of a notebook that is set as it was saved, only the order is a matter of taste.
+    Of a notebook that is set as it was saved, the order is a matter of taste, and where outputs
+    came without a single count, somebody took the counts away.
     """
     findings, counts = [], []
+    code = [cell for cell in run.notebook.cells if cell.cell_type == "code"]
+    uncounted = as_is and any(c.outputs for c in code) and not any(c.execution_count for c in code)
     for i, cell in enumerate(run.notebook.cells, 1):
         if cell.cell_type != "code" or not cell.source.strip() or is_colab(cell):
             continue
-        skipped = "skip-execution" in tags(cell)
+        skipped = "skip-execution" in tags(cell) or uncounted
         if cell.execution_count is None and not skipped:
             findings.append(Finding(f"{run.name}: cell {i} was not run"))
         elif cell.execution_count is not None:
