@@ -61,6 +61,10 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
         r"\nbcite{known}{Ng (2011)}", "A note."
     ],
     "![of it](p.svg) <img src='p.png' width='50%'>": [".pdf}{}{of it}", r"{0.500\linewidth}"],
+    "See \\eqref{a_b}, \\ref{c_d}. $$y \\label{a_b}$$\n\n$$z \\tag{Z} \\label{c_d}$$": [
+        "See (1), Z.", r"\nbdisplay{y \qquad\text{(1)}}", r"z \qquad\text{(Z)}"
+    ],
+    "- a list\n\n  | x | y |\n  |---|---|\n  | 1 | 2 |\n": [r"\item", r"\begin{nbtable}"],
     "![a](attachment:q.gif)": [".png}{30.0bp}{a}"],
 }  # fmt: skip
 
@@ -100,8 +104,11 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
     (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),
-    (shows({"text/html": "<script>1</script>", "text/plain": "<a.B object at 0x7f00aa>"}),
-     ["[In the notebook only: text/html]"], "text/html"),
+    (shows({"text/html": "<div id='v'></div><script>draw('#v')</script>",
+            "text/plain": "alt.Chart(...)"}), ["[In the notebook only: what JavaScript"], "draws"),
+    (shows({"text/html": "<style>p {}</style>", "text/plain": "<a.B object at 0x7f00aa>"}), [], ""),
+    (shows({"text/html": "<video src='data:video/mp4;base64,AAAA'></video>"}),
+     ["[video]"], "its video"),
     (new_output("stream", text=" 50%\r100%\n<C at 0x7f12345678>"), ["100\\%", "{}C\\text"], ""),
     (new_output("error", ename="E", evalue="x", traceback=["E: x"]), [r"\begin{nberror}"], ""),
 ]  # fmt: skip
@@ -275,3 +282,26 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
         "[ROCKET]",
     ):
         assert part in text.replace("\n", ""), part
+
+
+def test_a_warning_about_many_cells_is_one_line(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    badge = new_markdown_cell("![a](https://a.b/c.svg) ![d](https://a.b/d.svg)")
+    latex, warnings = rendered(tmp_path, badge, new_markdown_cell("text"), badge.copy())
+    assert warnings == ["a: cells 1, 3: a picture is left out: the network can't be reached"]
+    assert latex.count("[d ") == 2
+
+
+def test_pictures_of_a_notebook_in_a_subfolder_are_found_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.pdf.render.ROOT", tmp_path)
+    for week, color in (("week 1", "red"), ("week 2", "blue")):
+        (tmp_path / "notebooks" / week).mkdir(parents=True)
+        (tmp_path / "notebooks" / week / "p.png").write_bytes(
+            base64.b64decode(picture(color=color))
+        )
+    rendered(tmp_path, new_markdown_cell("![](p.png)"), name="week-2-homework")
+    (found,) = (tmp_path / "notebooks" / "week-2-homework.figures").iterdir()
+    assert found.read_bytes() == (tmp_path / "notebooks" / "week 2" / "p.png").read_bytes()

@@ -12,6 +12,7 @@ import pypandoc
 from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 from matplotlib.colors import is_color_like, to_hex
 from mistune import import_plugin
+from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
@@ -32,6 +33,7 @@ _IN_TEXT = frozenset(
     "center flushleft quote quotation itemize enumerate description tabular".split()
 )
 _IN_TEXT |= frozenset("table figure minipage verbatim abstract tikzpicture longtable".split())
+_NOT_SHOWN = ["script", "style", "link", "meta", "noscript", "button", "form"]
 _UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
 
@@ -48,6 +50,7 @@ class Page:
         """Markdown as Jupyter shows it, ready for ``to_latex``."""
         inline = _Inline(hard_wrap=False)
         plugins = [import_plugin(n) for n in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
+        plugins.append(table_in_list)
         markdown = MarkdownWithMath(_Renderer(self), inline=inline, plugins=plugins)
         return self._prepared(markdown.render(_bars_hidden(source)), attachments)
 
@@ -79,6 +82,7 @@ class Page:
         if name in ENVIRONMENTS:
             return self.display_math(whole)
         if name.rstrip("*") in _IN_TEXT:
+            whole = re.sub(r"\\tag\{[^{}]*\}", "", whole)
             return raw(whole.replace(f"{{{name}}}", f"{{{name.rstrip('*')}}}"))
         self.warn(f"the environment {name} stands as written")
         return raw(text_block(whole), block=True)
@@ -105,7 +109,7 @@ class Page:
         _color_cells(soup)
         found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
         frame = found[1].replace("\\\n", "") if found else ""
-        for tag in soup.find_all(["script", "style", "button", "noscript"]):
+        for tag in soup.find_all(_NOT_SHOWN):
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
             _put(tag, escape(self._unseen(tag)))
@@ -135,9 +139,10 @@ class Page:
         """One line in the place of what moves, sounds or loads another page."""
         inner = tag.find("source")
         address = str(tag.get(_UNSEEN.get(tag.name, ""), "") or (inner and inner.get("src")) or "")
+        address = "" if address.startswith("data:") else address
         kind = {"iframe": "web page", "object": "embedded object"}.get(tag.name, tag.name)
         self.warn(f"paper cannot show its {kind} {address[:80]}".rstrip())
-        return f"[{kind}: {address}]" if address and "data:" not in address else f"[{kind}]"
+        return f"[{kind}: {address}]" if address else f"[{kind}]"
 
     def _picture(self, tag: Tag, find: Callable[[], bytes], width: str) -> None:
         alt, address = str(tag.get("alt") or ""), str(tag.get("src") or "")
@@ -145,7 +150,8 @@ class Page:
         try:
             _put(tag, self.pictures.latex(find(), width, alt))
         except NoPicture as why:
-            self.warn(f"the picture {address or alt} is left out: {why}")
+            named = "a picture" if self.pictures.offline else f"the picture {address or alt}"
+            self.warn(f"{named} is left out: {why}")
             shown = f"{prose(alt)} " if alt else ""
             _put(tag, rf"[{shown}{inline_code(address)}]" if address else f"[{shown or 'picture'}]")
 
@@ -186,6 +192,14 @@ class _Renderer(IPythonRenderer):
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return f'<img src="{entities.escape(url)}" alt="{entities.escape(text)}">'
+
+
+def shows_anything(html: str) -> bool:
+    """Whether HTML has text or pictures of its own, that no script would have to draw."""
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup.find_all(_NOT_SHOWN):
+        tag.decompose()
+    return bool(soup.get_text(strip=True) or soup.find(["img", "svg", *_UNSEEN]))
 
 
 def raw(latex: str, block: bool = False) -> str:
