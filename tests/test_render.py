@@ -55,7 +55,9 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
     "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [r"\nbm{n^2}"],
-    "It's $f'(x)$:\n\n$$w'$$": ["It's", r"\nbm{f'(x)}", r"\nbdisplay{w'}"],
+    "It's $f'(x) -- 1$ -- so ...\n\n$$w'$$": [
+        "It's", r"\nbm{f'(x) -- 1} -- so \ldots", r"\nbdisplay{w'}"
+    ],
     "```python\nif x < 1: pass\n```": [r"\hwA{if} x"],
     "As <cite data-cite='known'>Ng (2011)</cite> says[^1].\n\n[^1]: A note.": [
         r"\nbcite{known}{Ng (2011)}", "A note."
@@ -65,6 +67,9 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
         "See (1), Z.", r"\nbdisplay{y \qquad\text{(1)}}", r"z \qquad\text{(Z)}"
     ],
     "- a list\n\n  | x | y |\n  |---|---|\n  | 1 | 2 |\n": [r"\item", r"\begin{nbtable}"],
+    "سلام Python `x`\n\nA سلام": [
+        r"\nbrtlpar \nbrtl{سلام} \beginL Python\endL{} \beginL \texttt{x}\endL{}", r"A \nbrtl{سلام}"
+    ],
     "![a](attachment:q.gif)": [".png}{30.0bp}{a}"],
 }  # fmt: skip
 

@@ -23,6 +23,9 @@ from .text import RIGHT_TO_LEFT, escape, prose
 
 MAX_ROWS = 200  # of one table on paper
 _BAR = "\ue000"  # stands for a bar in code in a table, until the table is read
+_GUARDED = str.maketrans(
+    "'\"-.", "\ufdd0\ufdd1\ufdd2\ufdd3"
+)  # "smart" would change them, even here
 _PIECE = "<pre class='latex'>%% piece</pre>"
 _MATH = re.compile(
     r"(?s)\$\$(?P<block>.+?)\$\$|\\\[(?P<bracket>.+?)\\\]|\\\((?P<round>.+?)\\\)"
@@ -129,10 +132,7 @@ class Page:
                 block = tag.name == "pre"
                 _put(tag, (text_block if block else inline_code)(tag.get_text()), block)
         _shorten_tables(soup)
-        for text in soup.find_all(string=RIGHT_TO_LEFT):
-            if not text.find_parent(class_="latex"):
-                shown = RIGHT_TO_LEFT.sub(_right_to_left, entities.escape(text, quote=False))
-                text.replace_with(BeautifulSoup(shown, "html.parser"))
+        _turn(soup)
         return soup
 
     def _unseen(self, tag: Tag) -> str:
@@ -205,7 +205,7 @@ def shows_anything(html: str) -> bool:
 def raw(latex: str, block: bool = False) -> str:
     """LaTeX in HTML, on which the filter of pandoc hands it on as it is."""
     tag = "pre" if block else "code"
-    return f'<{tag} class="latex">{entities.escape(latex)}</{tag}>'
+    return f'<{tag} class="latex">{entities.escape(latex.translate(_GUARDED))}</{tag}>'
 
 
 def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
@@ -307,8 +307,34 @@ def _bar_in_formula(match: re.Match) -> str:
     return match[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
 
 
-def _right_to_left(run: re.Match) -> str:
-    return raw(prose(entities.unescape(run[0])))
+def _turn(soup: BeautifulSoup) -> None:
+    """Runs from right to left; and paragraphs that begin so, with the Latin words in them."""
+    begins = re.compile(rf"[\W\d_]*{RIGHT_TO_LEFT.pattern}")
+    turned = [
+        p for p in soup.find_all("p") if begins.match(p.get_text()) and not p.find_parent("td")
+    ]
+    for tag in turned:
+        for code in tag.find_all("code", class_="latex"):
+            code.string = rf"\beginL {code.get_text()}\endL{{}}"
+    for text in soup.find_all(string=True):
+        within = text.find_parent("p") in turned
+        if (within or RIGHT_TO_LEFT.search(text)) and not text.find_parent(class_="latex"):
+            parts = [
+                raw(prose(part)) if i % 2 else _latin(part, within)
+                for i, part in enumerate(re.split(f"({RIGHT_TO_LEFT.pattern})", text))
+            ]
+            text.replace_with(BeautifulSoup("".join(parts), "html.parser"))
+    for tag in turned:
+        tag.insert(0, BeautifulSoup(raw(r"\nbrtlpar "), "html.parser"))
+
+
+def _latin(text: str, within: bool) -> str:
+    """HTML for text from left to right, perhaps within a paragraph from right to left."""
+    found = re.fullmatch(r"(?s)(\W*)(.*?)(\s*)", text)
+    if not within or not found[2]:
+        return entities.escape(text, quote=False)
+    before, words, after = (entities.escape(part, quote=False) for part in found.groups())
+    return f"{before}{raw(chr(92) + 'beginL ')}{words}{raw(chr(92) + 'endL{}')}{after}"
 
 
 def _style(tag: Tag, name: str) -> str:

@@ -18,7 +18,7 @@ from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import Claim, Run, write_atomically
 from .render import highlight_macros, lock
-from .text import claimed, escape, prose, sentence
+from .text import escape, prose, sentence
 
 ALONE = "with Q=… only that question's notebooks run: name another in checks=…"
 TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
@@ -47,9 +47,9 @@ def typeset(
     answers = answer_files(source, edition)
     with lock(work / "notebooks"):
         runs = edition_runs(work, edition)
-        _check_profiles(runs, profile)
-        values, claims = gather(runs)
-        absent = [n for n in edition.all_notebooks if file_name(n) not in {r.name for r in runs}]
+        values, claims = gather(runs, profile)
+        ran = {run.name for run in runs}
+        absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
         check_answers([source, *answers], values, claims, absent, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
@@ -76,15 +76,18 @@ def typeset(
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
-def gather(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, Claim]]:
+def gather(runs: Sequence[Run], profile: str) -> tuple[dict[str, str], dict[str, Claim]]:
     """The values (as they read in print) and claims of all runs.
 
-    Raises UserError for a claim that does not hold, and for a name that two notebooks use.
+    Raises UserError for a run of another profile, since a document never mixes them, for a claim
+    that does not hold, and for a name that two notebooks use.
     """
     values: dict[str, str] = {}
     claims: dict[str, Claim] = {}
     owner: dict[str, str] = {}
     for run in runs:
+        if (ran := run.mark.get("profile", profile)) != profile:
+            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
         for name in [*run.values, *run.claims]:
             if owner.setdefault(name, run.name) != run.name:
                 raise UserError(f"{run.name} uses the name {name!r} that {owner[name]} uses, too")
@@ -106,22 +109,20 @@ def check_answers(
     """Every value and claim that an answer names must come from a notebook of this build.
 
     ``absent`` are notebooks that the document names and lacks; ``otherwise`` is the hint where
-    there is no better one. Raises UserError with the file and
-    line of the first that does not.
+    there is no better one. Raises UserError with the file and line of the first that does not.
     """
+    known = {"val": list(values), "verified": list(claims)}
     for path in answers:
         for number, line in enumerate(without_comments(_text(path)).splitlines(), 1):
             for kind, name in named(line):
-                known = list(values if kind == "val" else claims)
-                if name in known:
+                if name in known[kind]:
                     continue
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(name, known[kind], n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; {otherwise}".rstrip("; ")
                 hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
                 verb = "records" if kind == "val" else "proves"
-                raise UserError(
-                    f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
-                )
+                what = f"no notebook of this document {verb} {name!r}{hint}"
+                raise UserError(f"{path}:{number}: {what}")
 
 
 def percent_signs(answers: list[Path]) -> list[str]:
@@ -141,13 +142,6 @@ def named(latex: str) -> list[tuple[str, str]]:
         for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
         for name in (names.split(",") if kind == "verified" else [names])
     ]
-
-
-def _check_profiles(runs: Sequence[Run], profile: str) -> None:
-    """Raises UserError for a notebook of another profile: a document never mixes them."""
-    for run in runs:
-        if (ran := run.mark.get("profile", profile)) != profile:
-            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
 
 
 def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
@@ -176,14 +170,13 @@ def _settings(
     lines.append(rf"\standins{{{prose(', '.join(r.name for r in runs if r.on_stand_in))}}}")
     lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in claims]
-    entries = []
-    for run in runs:
-        entries += [rf"\claimgroup{{{escape(run.name)}}}"] if run.claims else []
-        entries += [
-            rf"\claimline{{{c.name}}}{{{claimed(c.evidence)}}}" for c in run.claims.values()
-        ]
-    if entries:
-        lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
+    proved = [run for run in runs if run.claims]
+    if proved:
+        lines.append(r"\claimsappendix{%")
+        for run in proved:
+            lines.append(rf"\claimgroup{{{escape(run.name)}}}")
+            lines += [rf"\claimline{{{name}}}" for name in run.claims]
+        lines.append("}")
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
 
 
