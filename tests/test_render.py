@@ -203,7 +203,7 @@ LONG = [
     new_code_cell(f's = "{"a" * 3000}"', execution_count=1),
     new_output("stream", text=str(list(range(900)))),
     new_output("stream", text="ab" * 2500),
-    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 40}"),
+    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 20}{'a-b-' * 40}"),
     new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
     new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
     new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
