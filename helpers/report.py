@@ -235,13 +235,13 @@ def growth(
     *,
     xlabel: str,
     ylabel: str,
-    unit: str = "",
+    unit: str,
     ax: Axes | None = None,
 ) -> Figure:
     """Costs against sizes, both logarithmic; the legend gives each fitted exponent.
 
     ``series`` maps a name to sizes and costs. The fitted line of cost ∝ sizeᵖ is drawn thin.
-    ``unit`` names the size in the legend, as in T^1.02.
+    ``unit`` is the size's symbol in the legend.
     """
     from .counting import growth_exponent
 
@@ -249,9 +249,7 @@ def growth(
         _, ax = plt.subplots(figsize=(TEXT_WIDTH, 2.6))
     for name, (sizes, costs) in series.items():
         exponent = growth_exponent(sizes, costs)
-        (line,) = ax.loglog(
-            sizes, costs, ls="none", label=f"{name}: {unit or xlabel}^{exponent:.2f}"
-        )
+        (line,) = ax.loglog(sizes, costs, ls="none", label=f"{name}: ${unit}^{{{exponent:.2f}}}$")
         middle = [math.exp(np.mean(np.log(numbers))) for numbers in (sizes, costs)]
         fitted = [middle[1] * (size / middle[0]) ** exponent for size in sizes]
         ax.loglog(sizes, fitted, color=line.get_color(), marker="", lw=0.8)
