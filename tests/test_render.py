@@ -207,6 +207,7 @@ LONG = [
     new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
     new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
     new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
+    new_markdown_cell(rf"$A = \begin{{matrix}} {' & '.join(['abcdef'] * 30)} \end{{matrix}}$"),
     new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
     shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
 ]
