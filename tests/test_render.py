@@ -15,7 +15,6 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
 from helpers.pdf.typeset import typeset
@@ -184,16 +183,6 @@ def test_pictures_of_an_earlier_run_do_not_stay(tmp_path):
 def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path):
     with pytest.raises(UserError, match=r"ends in \.tex"):
         render(write(executed(), tmp_path / "x.ipynb"), tmp_path / "helpers.py")
-
-
-def test_a_missing_pandoc_is_said(tmp_path, monkeypatch):
-    def missing():
-        raise OSError
-
-    pandoc.cache_clear()
-    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
-    with pytest.raises(UserError, match=r"^pandoc is missing"):
-        rendered(tmp_path, new_markdown_cell("fine"))
 
 
 # One document of many notebooks, each of a kind that is hard to set.

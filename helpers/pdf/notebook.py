@@ -132,6 +132,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """A file of text, whatever bytes are in it."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 # Cells
 
 
