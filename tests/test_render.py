@@ -15,7 +15,6 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
 from helpers.pdf.typeset import typeset
@@ -186,16 +185,6 @@ def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path):
         render(write(executed(), tmp_path / "x.ipynb"), tmp_path / "helpers.py")
 
 
-def test_a_missing_pandoc_is_said(tmp_path, monkeypatch):
-    def missing():
-        raise OSError
-
-    pandoc.cache_clear()
-    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
-    with pytest.raises(UserError, match=r"^pandoc is missing"):
-        rendered(tmp_path, new_markdown_cell("fine"))
-
-
 # One document of many notebooks, each of a kind that is hard to set.
 
 ROWS = "".join(f"| {i} | {i**7} |\n" for i in range(90))
@@ -203,10 +192,11 @@ LONG = [
     new_code_cell(f's = "{"a" * 3000}"', execution_count=1),
     new_output("stream", text=str(list(range(900)))),
     new_output("stream", text="ab" * 2500),
-    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 40}"),
+    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 20}{'a-b-' * 40}"),
     new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
     new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
     new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
+    new_markdown_cell(rf"$A = \begin{{matrix}} {' & '.join(['abcdef'] * 30)} \end{{matrix}}$"),
     new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
     shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
 ]

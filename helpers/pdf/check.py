@@ -9,7 +9,7 @@ from pypdf import PdfReader
 
 from .edition import Edition, file_name, read_edition
 from .errors import UserError
-from .notebook import Run, is_colab, read_run, tags
+from .notebook import Run, is_colab, read_run, read_text, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
 DRAFT = "; `make pdf DRAFT=1` makes a PDF all the same"
@@ -31,7 +31,7 @@ def check(
     In a ``draft``, glyphs and widths stop nothing. The acknowledgement comes last, as what is
     missing most often.
     """
-    log, settings = (_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
+    log, settings = (read_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
     as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
     ran = {run.name for run in runs}
     absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
@@ -150,7 +150,7 @@ def check_acknowledgement(settings: str) -> list[Finding]:
 def page_map(work: Path, edition: Edition) -> dict:
     """First and last page of each question, read from LaTeX's .aux file; 0 where it has none."""
     labels = re.findall(
-        r"\\newlabel\{([^{}]+)\}\{\{[^{}]*\}\{(\d+)\}", _text(work / f"{edition.name}.aux")
+        r"\\newlabel\{([^{}]+)\}\{\{[^{}]*\}\{(\d+)\}", read_text(work / f"{edition.name}.aux")
     )
     pages = {name: int(page) for name, page in labels}
     questions = [
@@ -171,7 +171,7 @@ def place(path: str, line: int, work: Path) -> str:
     """
     file = work / path
     if match := re.search(r"notebooks/([^/]+)\.tex$", path):
-        before = _text(file).splitlines()[:line] if line and file.exists() else []
+        before = read_text(file).splitlines()[:line] if line and file.exists() else []
         cells = [found[1] for text in before if (found := re.match(r"\\nbcell\{(\d+)\}", text))]
         return f"notebooks/{match[1]}.ipynb" + (f", cell {cells[-1]}" if cells else "")
     if match := re.search(r"(answers/|figures/)?[^/]+\.(?:tex|cls|sty)$", path):
@@ -186,10 +186,6 @@ def _near(log: str, match: re.Match, work: Path, line: str | None = None) -> str
     closed = before.rfind(files[-1]) if files else -1
     inside = files and before.count("(", closed) >= before.count(")", closed) - 1
     return place(files[-1], int(line or 0) if inside else 0, work) if files else "the document"
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 # homework check

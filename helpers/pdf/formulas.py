@@ -75,8 +75,9 @@ class Formulas:
         if not _balanced(body):
             return None
         body = _without_numbers(body)
-        if macro == r"\nbdisplay" and len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):
-            body = rf"\adjustbox{{max width=\linewidth}}{{$\displaystyle {body}$}}"
+        if len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):  # what can't be broken
+            style = r"\displaystyle " if macro == r"\nbdisplay" else ""
+            body = rf"\adjustbox{{max width=\linewidth}}{{${style}{body}$}}"
         return f"{macro}{{{body}}}" if body else ""
 
     def _define(self, match: re.Match) -> str:

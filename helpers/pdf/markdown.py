@@ -5,7 +5,6 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
 
 import pypandoc
@@ -98,9 +97,8 @@ class Page:
 
     def _shown_math(self, body: str, latex: str | None) -> str:
         if latex is None:
-            self.warn(
-                f"a formula that TeX can't read stands as written: {' '.join(body.split())[:60]}"
-            )
+            shown = " ".join(body.split())[:60]
+            self.warn(f"a formula that TeX can't read stands as written: {shown}")
             latex = inline_code(body)
         return raw(latex)
 
@@ -211,21 +209,24 @@ def raw(latex: str, block: bool = False) -> str:
 def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     """LaTeX for each piece of HTML, in one run of pandoc; headings one level down.
 
-    ``name`` keeps the headings of one notebook apart from those of another. Raises UserError
-    if pandoc can't be run.
+    ``name`` keeps the headings of one notebook apart from those of another.
     """
     pieces = list(pieces)
     if not pieces:
         return []
     _link(pieces, name)
-    command = [pandoc(), "--from=html+smart-auto_identifiers", "--to=latex", "--wrap=preserve"]
+    command = [
+        pypandoc.get_pandoc_path(),
+        "--from=html+smart-auto_identifiers",
+        "--to=latex",
+        "--wrap=preserve",
+    ]
     command += ["--shift-heading-level-by=1"]
     command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
     content = _PIECE.join(map(str, pieces))
     run = subprocess.run(command, input=content, capture_output=True, encoding="utf-8")
     if run.returncode:
-        last = [run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]][0][-1]
-        raise UserError(f"{name}: pandoc refuses its Markdown: {last}")
+        raise UserError(f"{name}: pandoc refuses its Markdown: {run.stderr.strip()[-300:]}")
     return [part.strip() for part in run.stdout.split("%% piece")]
 
 
@@ -345,12 +346,3 @@ def _style(tag: Tag, name: str) -> str:
 def _put(tag: Tag, latex: str, block: bool = False) -> None:
     """LaTeX in the place of an element."""
     tag.replace_with(BeautifulSoup(raw(latex, block), "html.parser"))
-
-
-@cache
-def pandoc() -> str:
-    """Path of the pandoc that comes with the wheel ``pypandoc_binary``."""
-    try:
-        return pypandoc.get_pandoc_path()
-    except OSError:
-        raise UserError("pandoc is missing: run `make setup`") from None

@@ -1,6 +1,5 @@
 """Notebooks as files and as runs: reading any of them, and what a run depends on."""
 
-import ast
 import copy
 import hashlib
 import json
@@ -32,6 +31,9 @@ _OUTPUTS = {
     "error": {"ename": "", "evalue": "", "traceback": []},
 }
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # as helpers.report makes them
+_IMPORT = re.compile(
+    r"(?:^|;)[ \t]*(?:from[ \t]+([.\w]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^;\n]*)", re.M
+)
 _FIELDS = {  # of each kind of content, besides its name: what the press uses, and its type
     mime.RECORD: {"text": str},
     mime.CLAIM: {"holds": bool, "evidence": str},
@@ -128,6 +130,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """A file of text, whatever bytes are in it."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 # Cells
@@ -300,25 +307,13 @@ def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
 
 
 def _imported(source: str, package: Path, root: Path) -> set[Path]:
-    """Files of ``helpers`` that the import statements of ``source`` name; all if it is unclear."""
-    if "helpers" not in source and package == root:
-        return set()
-    try:
-        tree = ast.parse(re.sub(r"^([ \t]*)[%!?].*", r"\1pass", source, flags=re.M))
-    except SyntaxError:  # what only IPython reads
-        return set((root / "helpers").rglob("*.py"))
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package.relative_to(root) if node.level else Path()
-            for _ in range(node.level - 1):
-                base = base.parent
-            parts = [*base.parts, *filter(None, (node.module or "").split("."))]
-            names.add(".".join(parts))
-            names |= {".".join([*parts, alias.name]) for alias in node.names}
-    candidates = [root / name.replace(".", "/") for name in names if name.startswith("helpers")]
-    files = {path.with_suffix(".py") for path in candidates}
-    files |= {path / "__init__.py" for path in candidates}
-    return {path for path in files if path.is_file()}
+    """Files of ``helpers`` that the import statements of ``source``, of ``package``, name."""
+    found: set[Path] = set()
+    for base, names in _IMPORT.findall(source):
+        dots = len(base) - len(base.lstrip("."))
+        folder = [root, package, *package.parents][dots]
+        module = folder.joinpath(*base.strip(".").split("."))
+        words = re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+|#.*", "", names))
+        for path in [module, *(module.joinpath(*word.split(".")) for word in words)]:
+            found |= {path.with_suffix(".py"), path / "__init__.py"}
+    return {path for path in found if path.is_relative_to(root / "helpers") and path.is_file()}

@@ -98,13 +98,11 @@ class Body:
     @property
     def warnings(self) -> list[str]:
         """A line for each thing to know, however many cells it is about."""
-        cells = {
-            text: ", ".join(map(str, dict.fromkeys(found))) for text, found in self.told.items()
-        }
-        return [
-            f"{self.name}: cell{'s' * (',' in found)} {found}: {text}"
-            for text, found in cells.items()
-        ]
+        lines = []
+        for text, cells in self.told.items():
+            numbers = ", ".join(map(str, dict.fromkeys(cells)))
+            lines.append(f"{self.name}: cell{'s' * (',' in numbers)} {numbers}: {text}")
+        return lines
 
     def latex(self) -> str:
         parts: list[str | BeautifulSoup] = []
@@ -165,7 +163,7 @@ class Body:
         return self._ours(output.data) or self._bundle(output.data, output.get("metadata", {}))
 
     def _ours(self, data: NotebookNode) -> str:
-        """What ``helpers.report`` shows."""
+        """What ``helpers.report`` shows; empty for another output."""
         if mime.CLAIM in data:
             claim = checked(data, mime.CLAIM, f"cell {self.number}")
             mark = "holds" if claim["holds"] else "fails"
@@ -178,8 +176,8 @@ class Body:
 
     def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
         """The best of what an output offers."""
-        plain, html = (_text(data.get(kind)) for kind in ("text/plain", "text/html"))
-        if latex := _text(data.get("text/latex")):
+        plain, html = (data.get(kind, "") for kind in ("text/plain", "text/html"))
+        if latex := data.get("text/latex"):
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if VIEW_MIME in data:
             shown = final_text(data, self.widgets) or plain
@@ -187,21 +185,17 @@ class Body:
         kinds = [kind for kind in _PICTURES if data.get(kind)]
         if kinds:
             return self._picture(data[kinds[0]], kinds[0], metadata)
-        if markdown := _text(data.get("text/markdown")):
+        if markdown := data.get("text/markdown"):
             return self.page.markdown(markdown, {})
-        html = _UNSEEN.sub("", html)
         named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
+        html = _UNSEEN.sub("", html)
         if html and not shows_anything(html):
             if "<script" in html:
                 return self._unknown("what JavaScript draws")
-            html = ""  # a style sheet
-            if named or not plain:
-                return "%"
-        if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
-            shown = self.page.html(html)
-            if shown.get_text(strip=True):
-                return shown
-        if plain and not (named and len(data) > 1):
+            data = {kind: data[kind] for kind in data if kind != "text/html"}  # a style sheet
+        elif html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
+            return self.page.html(html)
+        if plain and not (named and (html or len(data) > 1)):
             return "" if plain.startswith("<Figure") else text_block(_ADDRESS.sub("", plain))
         kinds = [kind for kind in data if kind != "text/plain"]
         return self._unknown(", ".join(kinds)) if kinds else "%"
@@ -274,18 +268,12 @@ def _is_styled(html: str) -> bool:
     return bool(page) and not re.search(r"<table|<img", html, re.I)
 
 
-def _text(content: str | list[str] | None) -> str:
-    return content if isinstance(content, str) else "".join(map(str, content or ()))
-
-
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Outputs with consecutive pieces of one stream put together, so that \\r still works."""
     joined: list[NotebookNode] = []
     for output in outputs:
-        last = joined[-1] if joined else None
-        stream = output.output_type == "stream"
-        if stream and last is not None and last.get("name") == output.name:
-            last.text += output.text
+        if output.get("name") and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
         else:
             joined.append(output)
     return joined

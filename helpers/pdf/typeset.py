@@ -16,7 +16,7 @@ from .edition import STUDENT, Edition, answer_files, file_name, read_edition, wi
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
-from .notebook import Claim, Run, write_atomically
+from .notebook import Claim, Run, read_text, write_atomically
 from .render import highlight_macros, lock
 from .text import escape, prose, sentence
 
@@ -55,12 +55,12 @@ def typeset(
         macros = _settings(student, profile, values, claims, runs)
         sources = [source, *answers, *bodies]
         bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
-        cited = any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources)
+        cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
         if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
         texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
-        texts |= {str(path): _text(path) for path in [source, *answers]}
-        texts |= {f"notebooks/{path.stem}.ipynb": _text(path) for path in bodies}
+        texts |= {str(path): read_text(path) for path in [source, *answers]}
+        texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
         _run_latex(source.parent, work, edition.name, _epoch(runs))
@@ -71,7 +71,7 @@ def typeset(
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
     notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
-    told = [line for path in notes for line in _text(path).splitlines()]
+    told = [line for path in notes for line in read_text(path).splitlines()]
     told += percent_signs([source, *answers])
     return [*filter(None, told), *(finding.text for finding in findings)]
 
@@ -113,7 +113,7 @@ def check_answers(
     """
     known = {"val": list(values), "verified": list(claims)}
     for path in answers:
-        for number, line in enumerate(without_comments(_text(path)).splitlines(), 1):
+        for number, line in enumerate(without_comments(read_text(path)).splitlines(), 1):
             for kind, name in named(line):
                 if name in known[kind]:
                     continue
@@ -130,7 +130,7 @@ def percent_signs(answers: list[Path]) -> list[str]:
     return [
         f"{path}:{number}: TeX skips what follows {match[1]}: a percent sign is \\%"
         for path in answers
-        for number, line in enumerate(_text(path).splitlines(), 1)
+        for number, line in enumerate(read_text(path).splitlines(), 1)
         if (match := re.search(r"^[^%]*\b(\d+ ?%) *\w", line))
     ]
 
@@ -235,7 +235,9 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         for ending in ("aux", "map", "out", "bbl", "fdb_latexmk"):  # read by the next run, and
             (work / f"{name}.{ending}").unlink(missing_ok=True)  # perhaps the cause
         told = [work / f"{name}.blg", log]
-        detail = "\n".join(tex_errors("".join(_text(path) for path in told if path.exists()), work))
+        detail = "\n".join(
+            tex_errors("".join(read_text(path) for path in told if path.exists()), work)
+        )
         detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
         raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
@@ -268,7 +270,7 @@ def _epoch(runs: Sequence[Run]) -> int:
 
 def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     """Page map first, PDF last: who sees the PDF sees its page map, too."""
-    read = re.findall(r"^INPUT (.*)", _text(work / f"{edition.name}.fls"), re.M)
+    read = re.findall(r"^INPUT (.*)", read_text(work / f"{edition.name}.fls"), re.M)
     paths = {Path(os.path.normpath(work / name)) for name in read}
     own = [for_make(path) for path in sorted(paths) if path.is_relative_to(latex)]
     own += [for_make(path) for path in sorted(latex.glob("*.bib"))]
@@ -277,7 +279,3 @@ def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     pages = page_map(work, edition)
     write_atomically(target.with_suffix(".pages.json"), json.dumps(pages, indent=2) + "\n")
     write_atomically(target, (work / f"{edition.name}.pdf").read_bytes())
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
