@@ -15,7 +15,6 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
 from helpers.pdf.typeset import typeset
@@ -55,12 +54,21 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
     "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [r"\nbm{n^2}"],
-    "It's $f'(x)$:\n\n$$w'$$": ["It's", r"\nbm{f'(x)}", r"\nbdisplay{w'}"],
+    "It's $f'(x) -- 1$ -- so ...\n\n$$w'$$": [
+        "It's", r"\nbm{f'(x) -- 1} -- so \ldots", r"\nbdisplay{w'}"
+    ],
     "```python\nif x < 1: pass\n```": [r"\hwA{if} x"],
     "As <cite data-cite='known'>Ng (2011)</cite> says[^1].\n\n[^1]: A note.": [
         r"\nbcite{known}{Ng (2011)}", "A note."
     ],
     "![of it](p.svg) <img src='p.png' width='50%'>": [".pdf}{}{of it}", r"{0.500\linewidth}"],
+    "See \\eqref{a_b}, \\ref{c_d}. $$y \\label{a_b}$$\n\n$$z \\tag{Z} \\label{c_d}$$": [
+        "See (1), Z.", r"\nbdisplay{y \qquad\text{(1)}}", r"z \qquad\text{(Z)}"
+    ],
+    "- a list\n\n  | x | y |\n  |---|---|\n  | 1 | 2 |\n": [r"\item", r"\begin{nbtable}"],
+    "سلام Python `x`\n\nA سلام": [
+        r"\nbrtlpar \nbrtl{سلام} \beginL Python\endL{} \beginL \texttt{x}\endL{}", r"A \nbrtl{سلام}"
+    ],
     "![a](attachment:q.gif)": [".png}{30.0bp}{a}"],
 }  # fmt: skip
 
@@ -100,8 +108,11 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
     (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),
-    (shows({"text/html": "<script>1</script>", "text/plain": "<a.B object at 0x7f00aa>"}),
-     ["[In the notebook only: text/html]"], "text/html"),
+    (shows({"text/html": "<div id='v'></div><script>draw('#v')</script>",
+            "text/plain": "alt.Chart(...)"}), ["[In the notebook only: what JavaScript"], "draws"),
+    (shows({"text/html": "<style>p {}</style>", "text/plain": "<a.B object at 0x7f00aa>"}), [], ""),
+    (shows({"text/html": "<video src='data:video/mp4;base64,AAAA'></video>"}),
+     ["[video]"], "its video"),
     (new_output("stream", text=" 50%\r100%\n<C at 0x7f12345678>"), ["100\\%", "{}C\\text"], ""),
     (new_output("error", ename="E", evalue="x", traceback=["E: x"]), [r"\begin{nberror}"], ""),
 ]  # fmt: skip
@@ -174,16 +185,6 @@ def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path):
         render(write(executed(), tmp_path / "x.ipynb"), tmp_path / "helpers.py")
 
 
-def test_a_missing_pandoc_is_said(tmp_path, monkeypatch):
-    def missing():
-        raise OSError
-
-    pandoc.cache_clear()
-    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
-    with pytest.raises(UserError, match=r"^pandoc is missing"):
-        rendered(tmp_path, new_markdown_cell("fine"))
-
-
 # One document of many notebooks, each of a kind that is hard to set.
 
 ROWS = "".join(f"| {i} | {i**7} |\n" for i in range(90))
@@ -191,10 +192,11 @@ LONG = [
     new_code_cell(f's = "{"a" * 3000}"', execution_count=1),
     new_output("stream", text=str(list(range(900)))),
     new_output("stream", text="ab" * 2500),
-    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 40}"),
+    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 20}{'a-b-' * 40}"),
     new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
     new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
     new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
+    new_markdown_cell(rf"$A = \begin{{matrix}} {' & '.join(['abcdef'] * 30)} \end{{matrix}}$"),
     new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
     shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
 ]
@@ -275,3 +277,26 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
         "[ROCKET]",
     ):
         assert part in text.replace("\n", ""), part
+
+
+def test_a_warning_about_many_cells_is_one_line(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    badge = new_markdown_cell("![a](https://a.b/c.svg) ![d](https://a.b/d.svg)")
+    latex, warnings = rendered(tmp_path, badge, new_markdown_cell("text"), badge.copy())
+    assert warnings == ["a: cells 1, 3: a picture is left out: the network can't be reached"]
+    assert latex.count("[d ") == 2
+
+
+def test_pictures_of_a_notebook_in_a_subfolder_are_found_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.pdf.render.ROOT", tmp_path)
+    for week, color in (("week 1", "red"), ("week 2", "blue")):
+        (tmp_path / "notebooks" / week).mkdir(parents=True)
+        (tmp_path / "notebooks" / week / "p.png").write_bytes(
+            base64.b64decode(picture(color=color))
+        )
+    rendered(tmp_path, new_markdown_cell("![](p.png)"), name="week-2-homework")
+    (found,) = (tmp_path / "notebooks" / "week-2-homework.figures").iterdir()
+    assert found.read_bytes() == (tmp_path / "notebooks" / "week 2" / "p.png").read_bytes()

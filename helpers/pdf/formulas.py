@@ -4,6 +4,7 @@ MathJax forgives what TeX does not: ``$$\\begin{align}…$$``, ``x_\\mathcal{D}`
 ``\\text{d_model}``, a ``\\newcommand`` that holds from then on, in every later cell.
 """
 
+import itertools
 import re
 import unicodedata
 
@@ -23,6 +24,7 @@ _ONE_ARGUMENT = (
     r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
     r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
 )
+_LABEL = re.compile(r"(?:\\tag\{([^{}]*)\}\s*)?\\label\s*\{([^{}]*)\}(?:\s*\\tag\{([^{}]*)\})?")
 _TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
 _ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
 _ALIGNED |= {
@@ -73,8 +75,9 @@ class Formulas:
         if not _balanced(body):
             return None
         body = _without_numbers(body)
-        if macro == r"\nbdisplay" and len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):
-            body = rf"\adjustbox{{max width=\linewidth}}{{$\displaystyle {body}$}}"
+        if len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):  # what can't be broken
+            style = r"\displaystyle " if macro == r"\nbdisplay" else ""
+            body = rf"\adjustbox{{max width=\linewidth}}{{${style}{body}$}}"
         return f"{macro}{{{body}}}" if body else ""
 
     def _define(self, match: re.Match) -> str:
@@ -100,6 +103,30 @@ class Formulas:
 
     def _renamed(self, match: re.Match) -> str:
         return f"\\nbuser{match[1]}" if match[1] in self.names else match[0]
+
+
+def with_numbers(sources: list[str]) -> list[str]:
+    """Texts whose references to formulas, ``\\eqref{a}``, read as the ``\\tag`` of ``\\label{a}``.
+
+    A formula that has no tag, and is referred to, gets a number.
+    """
+    text = "\n".join(sources)
+    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", text))
+    numbers, free = {}, itertools.count(1)
+    for before, label, after in _LABEL.findall(text):
+        if label in wanted:
+            numbers[label] = before or after or str(next(free))
+
+    def tag(match: re.Match) -> str:
+        return rf"\tag{{{numbers[match[2]]}}}" if match[2] in numbers else match[0]
+
+    def reference(match: re.Match) -> str:
+        number = numbers.get(match[2])
+        return match[0] if number is None else f"({number})" if match[1] else number
+
+    return [
+        re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, _LABEL.sub(tag, source)) for source in sources
+    ]
 
 
 def _balanced(body: str) -> bool:
