@@ -146,10 +146,10 @@ def app_reviews() -> Reviews:
     path = data_dir() / FILES["app reviews"][0]
     if path.is_file():
         table = _read(path, "csv", ("content", "score"))
-        scores = pd.to_numeric(pd.Series(table["score"]), errors="coerce")
+        scores = pd.to_numeric(pd.Series(table["score"][:]), errors="coerce")
         if not scores.isin(range(1, 6)).all():
             raise DataUnavailable(f"{shown(path)} has a score that is not one of 1, 2, 3, 4, 5")
-        texts = [text or "" for text in table["content"]]
+        texts = [text or "" for text in table["content"][:]]
         scores = torch.tensor(scores.to_numpy(dtype="int64"))
         return Reviews(texts, scores, f"{len(texts):,} app reviews")
     missing = f"DATA_DIR/{FILES['app reviews'][0]}"  # short: a notebook prints it
