@@ -106,6 +106,8 @@ def test_output_cannot_end_its_environment_and_is_cut_at_a_page():
         (r"\begin{gather}a\tag{3}\end{gather}", r"\begin{gathered}a\qquad\text{(3)}\end{gathered}"),
         (r"\begin{eqnarray}a&=&b\end{eqnarray}", r"\begin{array}{rcl}a&=&b\end{array}"),
         (r"\require{cancel} x \label{a}", "x"),
+        ("x\\ ", "x\\ "),
+        (r"\verb|a_b|", r"\text{\texttt{a\_b}}"),
         (r"\mathbf{\alpha} + \Bbb R", r"\symbf{\alpha} + \mathbb R"),
         (r"\color{Plum} x \color{nosuch}{y}", r"\color[HTML]{DDA0DD}x {y}"),
         (r"\color{red}{a\textcolor{#0f0}{b}}_j",

@@ -44,6 +44,7 @@ def picture(kind="png", color="teal", size=(40, 30), **options):
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><circle r="9"/></svg>'
 
 MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
+    "As $x = \\text{a $b$ c}$ has.": [r"\nbm{x = \text{a $b$ c}} has"],
     "text\n## Heading": [r"\subsubsection{Heading}"],
     "Let $ x_1 < 2 $, \\\\(y\\\\) be, for $5 and $6.": [r"\nbm{x_1 < 2}", r"\nbm{y}", r"\$5 and"],
     "\\begin{align}a &= b \\tag{7}\\end{align}": [r"\nbdisplay{\begin{aligned}a &= b"],
@@ -83,7 +84,7 @@ def test_markdown_is_set_as_jupyter_shows_it(tmp_path):
     for part, expected in zip(latex.split(r"\nbcell")[1:], MARKDOWN.values(), strict=True):
         for text in expected:
             assert text in part, part
-    assert warnings == ["a: cell 5: the environment theorem stands as written"]
+    assert warnings == ["a: cell 6: the environment theorem stands as written"]
 
 
 OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
@@ -206,6 +207,7 @@ MATH = [
     new_markdown_cell(r"$\mathbf{\alpha} \color{Plum} x$ $\begin{align}a&=b\end{align}$"),
     new_markdown_cell(r"$\nosuchcommand{x}$ and 𝑥 = 𝛼, $\text{d_model} \iff \LaTeX$ $$\frac{a$$"),
     new_markdown_cell("Привет, γειά ✓ سلام عليكم שלום $größe$ ~~gone~~ [x] → ∀ 🚀"),
+    new_markdown_cell(r"$\frac{1}$, $z$, $$\begin{array}{c} a & b \end{array}$$"),
     new_raw_cell(r"\begin{center}raw\end{center}", metadata={"raw_mimetype": "text/latex"}),
     new_raw_cell("raw text & more"),
 ]
@@ -263,6 +265,9 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
     assert list(told) == [
         r"math: cell 4: a formula that TeX can't read stands as written: \frac{a",
         r"math: cell 4: a formula has the unknown command \nosuchcommand",
+        r"math: cell 6: a formula that TeX can't read stands as written: \frac {1}",
+        r"math: cell 6: a formula that TeX can't read stands as written: "
+        r"\begin {array}{c} a & b \end {array}",
         "parts: cell 4: no .bib file has nokey",
     ]
     assert "in part b" in text and "in part c" not in text

@@ -11,21 +11,22 @@ import unicodedata
 from matplotlib.colors import is_color_like, to_hex
 
 from .glyphs import MATH_FONT, coverage, find_tex_font
+from .text import characters
 
-_GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
+GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
 for _ in range(3):  # braces, four deep
-    _GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{_GROUP})*\}}"
+    GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{GROUP})*\}}"
 _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand\*?|DeclareMathOperator(?P<star>\*?)|def)\s*"
     r"(?:\{\s*\\(?P<braced>[A-Za-z]+)\s*\}|\\(?P<bare>[A-Za-z]+))\s*"
-    rf"(?:\[(?P<count>\d)\])?(?P<default>\[[^]]*\])?(?P<hashes>(?:#\d)*)\s*(?P<body>{_GROUP})"
+    rf"(?:\[(?P<count>\d)\])?(?P<default>\[[^]]*\])?(?P<hashes>(?:#\d)*)\s*(?P<body>{GROUP})"
 )
 _ONE_ARGUMENT = (
     r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
-    r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
+    r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + GROUP + ")"
 )
 _LABEL = re.compile(r"(?:\\tag\{([^{}]*)\}\s*)?\\label\s*\{([^{}]*)\}(?:\s*\\tag\{([^{}]*)\})?")
-_TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
+_TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
 _ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
 _ALIGNED |= {
     "split": "aligned",
@@ -74,7 +75,7 @@ class Formulas:
         body = self._tidy(_DEFINITION.sub(self._define, body))
         if not _balanced(body):
             return None
-        body = _without_numbers(body)
+        body = re.sub(r"(?<!\\)((?:\\\\)*\\)$", r"\1 ", _without_numbers(body))  # "\ " at its end
         if len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):  # what can't be broken
             style = r"\displaystyle " if macro == r"\nbdisplay" else ""
             body = rf"\adjustbox{{max width=\linewidth}}{{${style}{body}$}}"
@@ -151,7 +152,7 @@ def _without_numbers(body: str) -> str:
     body = re.sub(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}", "", body)
     body = re.sub(r"\\tag\*\s*(\{[^{}]*\})", r"\\qquad\\text\1", body)
     body = re.sub(r"\\tag\s*\{([^{}]*)\}", r"\\qquad\\text{(\1)}", body).strip()
-    outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + _GROUP, "", body)
+    outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + GROUP, "", body)
     if re.search(r"(?<!\\)&", outside):
         return rf"\begin{{aligned}}{body}\end{{aligned}}"
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
@@ -176,17 +177,18 @@ def _symbols(match: re.Match) -> str:
     return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
 
 
-_COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({_GROUP})?"
+_COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({GROUP})?"
 _HAT = r"\textasciicircum{}"
 _REWRITTEN = (  # in this order
+    (r"\\verb\*?([^\w\s])(.*?)\1", lambda match: rf"\text{{\texttt{{{characters(match[2])}}}}}"),
     (r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", ""),
     (r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}"),
-    (rf"\\(?:style|class|cssId)\s*{_GROUP}", ""),
+    (rf"\\(?:style|class|cssId)\s*{GROUP}", ""),
     (_COLOR, _color),
     (r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", lambda match: chr(int(match[1], 16))),
     (r"\n\s*\n", "\n"),
     (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
-    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}"),
+    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{GROUP})", r"\1{\2}"),
     (
         r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}",
         lambda match: rf"\math{match[1]}{{{match[2]}}}",
