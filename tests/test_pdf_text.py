@@ -128,10 +128,7 @@ def test_a_command_that_a_formula_defines_holds_from_then_on_under_a_name_of_its
     assert formulas.definitions[2].endswith(r"\nbuserbest{\operatorname*{best}}")
 
 
-@pytest.mark.parametrize(
-    "formula",
-    ["{", "}{", r"\left( x", r"\begin{array}{c}", r"\{ } \}", "x^2^3", r"\begin{CD}A\end{CD}"],
-)
+@pytest.mark.parametrize("formula", ["{", "}{", r"\{ } \}", r"\left\{ a}"])
 def test_a_formula_that_would_run_on_is_none(formula):
     assert Formulas().inline(formula) is None
 
