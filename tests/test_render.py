@@ -44,6 +44,7 @@ def picture(kind="png", color="teal", size=(40, 30), **options):
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><circle r="9"/></svg>'
 
 MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
+    "As $x = \\text{a $b$ c}$ has.": [r"\nbm{x = \text{a $b$ c}} has"],
     "text\n## Heading": [r"\subsubsection{Heading}"],
     "Let $ x_1 < 2 $, \\\\(y\\\\) be, for $5 and $6.": [r"\nbm{x_1 < 2}", r"\nbm{y}", r"\$5 and"],
     "\\begin{align}a &= b \\tag{7}\\end{align}": [r"\nbdisplay{\begin{aligned}a &= b"],
@@ -83,7 +84,7 @@ def test_markdown_is_set_as_jupyter_shows_it(tmp_path):
     for part, expected in zip(latex.split(r"\nbcell")[1:], MARKDOWN.values(), strict=True):
         for text in expected:
             assert text in part, part
-    assert warnings == ["a: cell 5: the environment theorem stands as written"]
+    assert warnings == ["a: cell 6: the environment theorem stands as written"]
 
 
 OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
@@ -200,12 +201,16 @@ LONG = [
     new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
     shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
 ]
+WRONG = ["A $x^2^3$ here", "A $(\\left (x)$ here", "A $\\begin {array}{c}$ here"]
+WRONG.append("A $\\begin {CD}A\\end {CD}$ here")
 MATH = [
     new_markdown_cell(r"$\newcommand{\norm}[1]{\|#1\|} \newcommand{\R}{\mathbb{R}}$"),
     new_markdown_cell(r"$\norm{x} \in \R$, $\bm{x} \lt \boldsymbol{\beta}_\mathcal{D}$, $θᵢ²$"),
     new_markdown_cell(r"$\mathbf{\alpha} \color{Plum} x$ $\begin{align}a&=b\end{align}$"),
     new_markdown_cell(r"$\nosuchcommand{x}$ and 𝑥 = 𝛼, $\text{d_model} \iff \LaTeX$ $$\frac{a$$"),
     new_markdown_cell("Привет, γειά ✓ سلام عليكم שלום $größe$ ~~gone~~ [x] → ∀ 🚀"),
+    new_markdown_cell(r"$\frac{1}$, $z$, $$\begin{array}{c} a & b \end{array}$$"),
+    *map(new_markdown_cell, WRONG),
     new_raw_cell(r"\begin{center}raw\end{center}", metadata={"raw_mimetype": "text/latex"}),
     new_raw_cell("raw text & more"),
 ]
@@ -260,9 +265,13 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
     text, warnings, log = typeset_all(tmp_path, long=LONG, math=MATH, hostile=hostile, parts=parts)
     assert "CANARYWASREAD" not in log and not list(tmp_path.rglob("pwned*"))
     told = dict.fromkeys(w for w in warnings if w.startswith(("long", "math", "hostile", "parts")))
+    unreadable = "math: cell {}: a formula that TeX can't read stands as written: "
     assert list(told) == [
         r"math: cell 4: a formula that TeX can't read stands as written: \frac{a",
         r"math: cell 4: a formula has the unknown command \nosuchcommand",
+        rf"{unreadable.format(6)}\frac {{1}}",
+        rf"{unreadable.format(6)}\begin {{array}}{{c}} a & b \end {{array}}",
+        *(f"{unreadable.format(i)}{WRONG[i - 7][3:-6]}" for i in range(7, 11)),
         "parts: cell 4: no .bib file has nokey",
     ]
     assert "in part b" in text and "in part c" not in text

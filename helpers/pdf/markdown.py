@@ -15,7 +15,7 @@ from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
-from .formulas import ENVIRONMENTS, Formulas
+from .formulas import ENVIRONMENTS, GROUP, Formulas
 from .listing import inline_code, listing, text_block
 from .pictures import NoPicture, Pictures
 from .text import RIGHT_TO_LEFT, escape, prose
@@ -158,7 +158,9 @@ class _Inline(MathInlineParser):
     """With no formula between two prices, $5 and $6, or in code, `$HOME` and `$PATH`."""
 
     SPECIFICATION = MathInlineParser.SPECIFICATION | {
-        "inline_math_tex": r"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|[^$\\`])+?)\$(?!\d)"
+        "inline_math_tex": (
+            rf"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|{GROUP}|[^$\\`{{}}])+?)\$(?!\d)"
+        )
     }
 
 

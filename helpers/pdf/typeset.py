@@ -63,7 +63,7 @@ def typeset(
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        _run_latex(source.parent, work, edition.name, _epoch(runs))
+        _set_all(source.parent, work, edition.name, _epoch(runs))
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -193,6 +193,38 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
     for path in BUNDLED_FONTS:
         if not (work / "fonts" / path.name).exists():
             shutil.copyfile(path, work / "fonts" / path.name)
+
+
+def _set_all(latex: Path, work: Path, name: str, epoch: int) -> None:
+    """Set the document; formulas of notebooks that TeX can't read stand there as written."""
+    for _ in range(5):  # TeX stops at a hundred errors
+        try:
+            return _run_latex(latex, work, name, epoch)
+        except UserError as error:
+            log, stopped = work / f"{name}.log", error
+            if not log.exists() or not _put_aside(read_text(log), work):
+                break
+    raise stopped
+
+
+def _put_aside(log: str, work: Path) -> bool:
+    """Whether TeX stopped at formulas of notebooks, which are then marked in their LaTeX."""
+    errors = r"^\./(notebooks/[^:\n]*\.tex):(\d+): (?:.*\n)*?l\.\d+ (?:\.\.\.)?(.*)"
+    marked = False
+    for path in {work / found[1] for found in re.finditer(errors, log, re.M)}:
+        lines = read_text(path).split("\n")
+        begins = set()
+        for file, number, before in re.findall(errors, log, re.M):
+            line = lines[int(number) - 1] if work / file == path else ""
+            formulas = re.finditer(
+                r"\\nb(?:m|display)(?=\{)", line[: line.find(before) + len(before)]
+            )
+            begins |= {(int(number) - 1, match.span()) for match in list(formulas)[-1:]}
+        for i, (begin, end) in sorted(begins, reverse=True):
+            lines[i] = rf"{lines[i][:begin]}\nbwritten{lines[i][end:]}"
+        marked = marked or bool(begins)
+        write_atomically(path, "\n".join(lines))
+    return marked
 
 
 def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
