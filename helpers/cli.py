@@ -18,7 +18,6 @@ QUESTION = click.option("--question", default=0, help="only this one, by its num
 STUDENT = click.option(
     "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
 )
-FILE = click.argument("path", type=Path)
 TARGET = click.argument("target", type=Path)
 
 
@@ -189,14 +188,6 @@ def data(names: tuple[str, ...]) -> int:
         failed += bool(problem)
         print(f"[FAIL] {problem}" if problem else f"[OK] {found}")
     return min(failed, 1)
-
-
-@homework.command()
-def doctor() -> int:
-    """Is everything there that a build needs, and if not, what brings it?"""
-    from .doctor import main
-
-    return main([])
 
 
 @homework.command()
