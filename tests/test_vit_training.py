@@ -104,12 +104,13 @@ def test_the_model_is_pytorchs_encoder_and_a_classifier_of_the_mean():
     classes=st.integers(1, 12),
 )
 def test_formulas_count_parameters_and_operations(layers, heads, units, classes):
-    sizes = {"layers": layers, "width": 12 * units, "classes": classes}
+    W, sizes = 12 * units, {"layers": layers, "width": 12 * units, "classes": classes}
     with torch.device("meta"):
         model = vit.VisionTransformer(heads=heads, **sizes)
         with FlopCounterMode(display=False) as counter:
             model(torch.zeros(1, 28, 28))
-    assert sum(p.numel() for p in model.parameters()) == vit.parameter_count(**sizes)
+    outside = (16 + 1 + 49 + 1 + classes) * W + classes  # patches, positions, gain, classifier
+    assert sum(p.numel() for p in model.parameters()) == layers * (12 * W**2 + 2 * W) + outside
     assert counter.get_total_flops() == vit.product_operations(**sizes)
 
 
