@@ -135,21 +135,9 @@ def copy_block(block: Block, layer: nn.TransformerEncoderLayer) -> None:
     theirs, ours = layer.self_attn, block.attention
     pairs = [(layer.norm1, block.norm1), (layer.norm2, block.norm2), (theirs.out_proj, ours.out)]
     pairs += [(layer.linear1, block.up), (layer.linear2, block.down)]
-    for target, source in [(t.weight, s.weight) for t, s in pairs] + [
-        (theirs.in_proj_weight, ours.qkv.weight)
-    ]:
+    weights = [(t.weight, s.weight) for t, s in pairs]
+    for target, source in [*weights, (theirs.in_proj_weight, ours.qkv.weight)]:
         target.data = source.data.clone()
-
-
-def parameter_count(*, layers: int, width: int, classes: int = 10) -> int:
-    """Parameters of a ``VisionTransformer``, for any number of heads.
-
-    A block has four W² in attention, 2 · 4 W² in its network and two gains of W. Outside are
-    the patch embedding with its shift, the positions, the last gain and the classifier.
-    """
-    block = 12 * width**2 + 2 * width
-    outside = PATCH**2 + 1 + GRID**2 + 1 + classes  # times width
-    return layers * block + outside * width + classes
 
 
 def product_operations(*, layers: int, width: int, classes=10, tokens: int = GRID**2) -> int:
@@ -203,10 +191,6 @@ class Hyperparameters:
     smoothing: float = 0.1  # of labels (Szegedy et al. 2016)
     shift: int = 2  # largest shift of a training image, in pixels each way
     mirror: bool = True  # whether half of the training images are mirrored
-
-    def __post_init__(self):
-        if self.rule not in ("muon", "adamw"):
-            raise ValueError(f"rule {self.rule!r}: choose muon or adamw")
 
 
 @dataclass(frozen=True)

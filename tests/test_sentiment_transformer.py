@@ -223,7 +223,6 @@ MUTATIONS = [
     ("parameters", "(H * (d + H) + 2 * H)", "(H * (d + H) + H)"),
     ("packed", "gru(x, lengths), gru", "gru(x, torch.full_like(lengths, 40)), gru"),
     ("packed", "gru.packed(x, lengths)", "gru.packed(x.flip(1), lengths)"),
-    ("checkpoint", "model.load_state_dict(best)", "model.output.reset_parameters()"),
     ("checkpoint", "model.load_state_dict(best)", "model.output.bias.data += 0.1"),
     ("padding-invariance", FROZEN, "lambda ids, n: head(bert(ids).last_hidden_state, n)"),
     (

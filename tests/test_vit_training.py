@@ -96,20 +96,21 @@ def test_the_model_is_pytorchs_encoder_and_a_classifier_of_the_mean():
     torch.testing.assert_close(model(images), mean @ model.classify.weight.T + model.classify.bias)
 
 
-@few
+@settings(few, max_examples=6)
 @given(
-    layers=st.integers(1, 9),
+    layers=st.integers(1, 4),
     heads=st.sampled_from([1, 2, 3, 4]),
     units=st.integers(1, 9),
     classes=st.integers(1, 12),
 )
 def test_formulas_count_parameters_and_operations(layers, heads, units, classes):
-    sizes = {"layers": layers, "width": 12 * units, "classes": classes}
+    W, sizes = 12 * units, {"layers": layers, "width": 12 * units, "classes": classes}
     with torch.device("meta"):
         model = vit.VisionTransformer(heads=heads, **sizes)
         with FlopCounterMode(display=False) as counter:
             model(torch.zeros(1, 28, 28))
-    assert sum(p.numel() for p in model.parameters()) == vit.parameter_count(**sizes)
+    outside = (16 + 1 + 49 + 1 + classes) * W + classes  # patches, positions, gain, classifier
+    assert sum(p.numel() for p in model.parameters()) == layers * (12 * W**2 + 2 * W) + outside
     assert counter.get_total_flops() == vit.product_operations(**sizes)
 
 
@@ -362,7 +363,7 @@ PINNED = [
 
 @pytest.fixture(scope="module")
 def proofs():
-    return Proofs("vit_training", vit, without=(), until="history = vit.train(")
+    return Proofs("vit_training", vit, until="history = vit.train(")
 
 
 MUTATIONS = [
@@ -371,7 +372,6 @@ MUTATIONS = [
     ("against-reference", "self.up(self.norm2(x))", "self.up(x)"),
     ("heads-keep-parameters", "77 * width + 10", "77 * width"),
     ("heads-keep-parameters", "2 * tokens**2 * width", "tokens**2 * width"),
-    ("heads-keep-parameters", "width, 3 * width, bias=False", "width, 3 * width, bias=True"),
     ("positions-needed", "self.embed(patches) + positions", "self.embed(patches) + 0 * positions"),
 ]
 
