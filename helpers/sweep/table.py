@@ -54,8 +54,10 @@ def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
 def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     """The rows that meet each ``name=value``. Raises UserError without such a column or row."""
     for condition in conditions:
-        name, _, text = condition.partition("=")
+        name, equals, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
+        if not equals:
+            raise UserError(f"--where {condition}: write it as {name}={shown(frame[name].iloc[0])}")
         frame = frame[[_same(value, text) for value in frame[name]]]
     if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
