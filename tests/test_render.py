@@ -105,7 +105,7 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
             f'frames[1] = "{"x" * 10**6}"</script>'}), [r"\nbpicture{"], ""),
     (shows({"text/latex": "A frame: \\begin{tabular}{l}1\\end{tabular}"}),
      [r"\nbcaption{table}{A frame:}"], ""),
-    (shows({"text/markdown": "**bold**"}), [r"\textbf{bold}"], ""),
+    (shows({"text/markdown": "**bold**", "text/latex": r"\section{A}"}), [r"\textbf{bold}"], ""),
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
     (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),
