@@ -183,7 +183,7 @@ def address() -> tuple[str, str]:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     found = re.search(r'^Repository = "(.*)"', project, re.M)
     if found is None or "OWNER/REPO" in found[1]:
-        fix = "put it there in place of OWNER/REPO, then run `make colab`"
+        fix = "put it there in place of OWNER/REPO, then run `make badges`"
         return "Colab badges lead nowhere until it stands in pyproject.toml", fix
     return found[1], ""
 
