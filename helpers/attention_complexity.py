@@ -13,10 +13,7 @@ from torch import Tensor
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(QKᵀ/√d) V, row by row (Vaswani et al. 2017, eq. 1).
-
-    ``mask`` (T, T) is True where a query may look.
-    """
+    """softmax(QKᵀ/√d) V (Vaswani et al. 2017, eq. 1); ``mask`` (T, T): where a query may look."""
     scores = q @ k.mT / math.sqrt(q.shape[-1])  # (..., T, T)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)

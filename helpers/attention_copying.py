@@ -49,9 +49,6 @@ def copy_bound(scores: Tensor, values: Tensor, source: int) -> Tensor:
 
 
 def routing_query(tokens: Tensor, sources: Sequence[int], gap: float) -> Tensor:
-    """A query matrix W (D, D) with which token i copies token ``sources[i]``.
-
-    W xᵢ = gap · p_{sources[i]}, where pⱼ · x_k = 1[j = k]; independent tokens (n, D).
-    """
+    """W (D, D) with W xᵢ = gap · p_{sources[i]}, pⱼ · x_k = 1[j = k]; tokens (n, D) of rank n."""
     dual = torch.linalg.pinv(tokens).mT  # (n, D)
     return gap * dual[list(sources)].mT @ dual

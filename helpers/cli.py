@@ -18,6 +18,7 @@ QUESTION = click.option("--question", default=0, help="only this one, by its num
 STUDENT = click.option(
     "--student", default="student.toml", help="whose details go on the cover; '': nobody's"
 )
+TIMEOUT = click.option("--timeout", default=600, type=click.IntRange(0), help="seconds; 0: any")
 TARGET = click.argument("target", type=Path)
 
 
@@ -71,16 +72,15 @@ def homework() -> None:
 @TARGET
 @PROFILE
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="a parameter")
-@click.option("--timeout", default=600, type=click.IntRange(0), help="in seconds; 0: any")
+@TIMEOUT
 @click.option("--as-is", is_flag=True, help="take the outputs it was saved with")
-def execute(notebook: Path, target: Path, profile: str, given, timeout: int, as_is: bool) -> None:
+@click.option("--fork", is_flag=True, hidden=True)
+def execute(notebook: Path, target: Path, given, timeout: int, as_is: bool, **how) -> None:
     """Run a notebook."""
     from .pdf import execute as run
 
-    pairs = dict(given)
-    found, ran = run.execute(
-        notebook, target, profile=profile, given=pairs, timeout=timeout or None, as_is=as_is
-    )
+    pairs, seconds = dict(given), timeout or None
+    found, ran = run.execute(notebook, target, given=pairs, timeout=seconds, as_is=as_is, **how)
     run.refuse_failed_claims(found, target)
     told = "executed" if ran else "as it was saved" if as_is else "code unchanged, outputs kept"
     print(f"{notebook.stem}: {told}")
@@ -100,20 +100,21 @@ def render(executed: Path, target: Path) -> None:
 @click.argument("edition", type=Path)
 @TARGET
 @WORK
+@PROFILE
 @QUESTION
 @STUDENT
-def plan(edition: Path, target: Path, work: Path, question: int, student: str) -> None:
-    """Write down for Make what an edition needs; tell what would stop it in any case."""
-    from .pdf.edition import plan, read_course, read_edition, typed
+@TIMEOUT
+@click.option("--jobs", default=1, type=click.IntRange(1), help="notebooks at a time")
+def build(edition: Path, target: Path, question: int, student: str, **options) -> int:
+    """Execute and render the notebooks of an edition; tell at once what would stop it later."""
+    from .pdf.build import build
+    from .pdf.edition import read_course, read_edition, typed
     from .pdf.glyphs import glyph_macros
-    from .pdf.notebook import write_atomically
 
     read_course(Path("course.toml"))
-    read = read_edition(edition, question)
-    content = plan(edition, read, work)
-    texts = typed(edition, read, _student(student))
-    glyph_macros(texts, draft=bool(os.environ.get("DRAFT")))  # missing fonts, before notebooks run
-    write_atomically(target, content)
+    texts = typed(edition, read_edition(edition, question), _student(student))
+    glyph_macros(texts, draft=bool(os.environ.get("DRAFT")))  # fonts that are missing
+    return build(edition, target, question=question, **options)
 
 
 @homework.command()

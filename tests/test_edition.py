@@ -1,11 +1,8 @@
-"""Editions, the plan that Make has of them, and the details on the cover."""
-
-from pathlib import Path
+"""Editions, and the details on the cover."""
 
 import pytest
-from pdf_fixtures import executed, write
 
-from helpers.pdf.edition import editions, plan, read_course, read_edition, read_student
+from helpers.pdf.edition import answer_files, editions, read_course, read_edition, read_student
 from helpers.pdf.errors import UserError
 
 BODY = r"""\documentclass{homework}
@@ -76,21 +73,11 @@ def test_what_is_input_is_no_edition(tmp_path):
         read_edition(tmp_path / "macros.tex")
 
 
-def test_make_is_told_where_each_notebook_comes_from(tmp_path):
-    latex = tmp_path / "solutions_latex"
-    (latex / "answers").mkdir(parents=True)
-    for name in ("My rnn.v2", "cnn", "proofs"):
-        write(executed(), tmp_path / "notebooks" / f"{name}.ipynb")
-    read = edition(latex, BODY)
+def test_an_answer_that_is_missing_is_named(tmp_path):
+    (tmp_path / "answers").mkdir()
+    read = edition(tmp_path, BODY)
     with pytest.raises(UserError, match=r"answers/rnn.tex is missing: \\answer\{rnn\} wants it"):
-        plan(latex / "2000-hw1.tex", read, Path("build"))
-    for name in read.answers:
-        (latex / "answers" / f"{name}.tex").touch()
-    told = plan(latex / "2000-hw1.tex", read, Path("build")).splitlines()
-    assert told[:2] == ["NOTEBOOKS := My-rnn-v2 cnn proofs", "PRINTED := My-rnn-v2 cnn"]
-    assert r"build/executed/My-rnn-v2.ipynb: notebooks/My\ rnn.v2.ipynb" in told
-    assert "build/executed/My-rnn-v2.ipynb: SOURCE := notebooks/My rnn.v2.ipynb" in told
-    assert "build/executed/cnn.ipynb: AS_IS := --as-is" in told
+        answer_files(tmp_path / "2000-hw1.tex", read)
 
 
 def test_a_student_and_a_course_are_read(tmp_path):

@@ -148,35 +148,41 @@ def changed(file, old, new):
 
 
 def test_only_what_changed_is_done_again(project):
-    latex = project / "solutions_latex"
     changed(project / "notebooks" / "my second.one.ipynb", "# Title", "# A changed title")
     shown = make(project, *YOU)
     assert "my second.one: code unchanged" in shown
     assert "first" not in shown
     assert "A changed title" in "".join(text_of(project))
-    for file in (latex / "figures" / "dot.png", latex / "mine.bib", latex / "answers" / "first.tex",
-                 latex / "macros.tex", project / "course.toml", latex / "tiny.tex"):  # fmt: skip
-        os.utime(file)
-        shown = make(project, *YOU)
-        assert "is ready" in shown, file
-        assert "first:" not in shown
+    os.utime(project / "notebooks" / "first.ipynb")
+    assert make(project, *YOU).strip() == UP_TO_DATE, "a new date is no change"
     (project / "notebooks" / "mine.csv").write_text("1")
     assert "first: executed" in make(project, *YOU)
     assert make(project, *YOU).strip() == UP_TO_DATE
 
 
-def test_outputs_as_saved_give_way_when_they_are_not_asked_for_any_more(project):
+def test_make_knows_what_was_read(project):
+    for name in ("figures/dot.png", "mine.bib", "answers/first.tex", "macros.tex", "tiny.tex",
+                 "../course.toml", "../student.toml", "../notebooks/mine.csv"):  # fmt: skip
+        file = project / "solutions_latex" / name
+        before = file.stat().st_mtime_ns
+        assert "homework" not in make(project, *YOU, "-n")
+        os.utime(file)
+        assert "homework typeset" in make(project, *YOU, "-n"), name
+        os.utime(file, ns=(before, before))
+    assert "homework typeset" in make(project, "NAME=Somebody else", "-n")
+
+
+def test_a_notebook_comes_as_it_was_saved_or_is_run(project):
     edition = project / "solutions_latex" / "tiny.tex"
-    changed(edition, "notebook=absent", "notebook=saved, as-is")
-    saved = source_notebook("n = 1\nprint('ran')")
+    changed(edition, "notebook=absent", "notebook=absent, as-is")
+    saved = source_notebook("print('here now')")
     for number, cell in enumerate(c for c in saved.cells if c.cell_type == "code"):
         cell.execution_count = number + 1
-    write(saved, project / "notebooks" / "saved.ipynb")
-    assert "saved: as it was saved" in make(project, *YOU)
-    changed(edition, "notebook=saved, as-is", "notebook=saved")
-    assert "saved: executed" in make(project, *YOU)
-    changed(edition, "notebook=saved", "notebook=absent")
-    make(project, *YOU)
+    write(saved, project / "notebooks" / "absent.ipynb")
+    assert "absent: as it was saved" in make(project, *YOU)
+    changed(edition, "notebook=absent, as-is", "notebook=absent")
+    assert "absent: executed" in make(project, *YOU)
+    assert "here now" in "".join(text_of(project)).split("print")[-1]
 
 
 def test_new_data_call_for_what_was_run_on_stand_ins_and_for_nothing_else(project):
@@ -214,12 +220,6 @@ def test_a_failure_shows_the_cell_and_a_draft_lets_a_wide_line_pass(project):
     answer.write_text(ANSWER)
 
 
-def test_a_notebook_that_was_missing_is_set_once_it_is_there(project):
-    write(source_notebook("print('here now')"), project / "notebooks" / "absent.ipynb")
-    make(project, *YOU)
-    assert "here now" in "".join(text_of(project))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -229,7 +229,7 @@ def test_a_notebook_that_was_missing_is_set_once_it_is_there(project):
         (["hw=tiny"], "there is no hw=: what can be set is HW Q"),
         (["STUDENT=nobody.toml"], "there is no 'nobody.toml', which says whose this is"),
         (["NAME=中文"], "fonts-noto-cjk"),
-        (["PROFILE=slow"], "PROFILE is quick or full, not 'slow'"),
+        (["PROFILE=slow"], "'slow' is not one of 'quick', 'full'"),
     ],
 )
 def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypatch, tmp_path):

@@ -45,6 +45,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><circle r=
 
 MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "As $x = \\text{a $b$ c}$ has.": [r"\nbm{x = \text{a $b$ c}} has"],
+    "From $\\beta = $0.1 to $b$.": [r"\nbm{\beta =}0.1 to \nbm{b}."],
     "text\n## Heading": [r"\subsubsection{Heading}"],
     "Let $ x_1 < 2 $, \\\\(y\\\\) be, for $5 and $6.": [r"\nbm{x_1 < 2}", r"\nbm{y}", r"\$5 and"],
     "\\begin{align}a &= b \\tag{7}\\end{align}": [r"\nbdisplay{\begin{aligned}a &= b"],
@@ -84,7 +85,7 @@ def test_markdown_is_set_as_jupyter_shows_it(tmp_path):
     for part, expected in zip(latex.split(r"\nbcell")[1:], MARKDOWN.values(), strict=True):
         for text in expected:
             assert text in part, part
-    assert warnings == ["a: cell 6: the environment theorem stands as written"]
+    assert warnings == ["a: cell 7: the environment theorem stands as written"]
 
 
 OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
@@ -105,7 +106,7 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
             f'frames[1] = "{"x" * 10**6}"</script>'}), [r"\nbpicture{"], ""),
     (shows({"text/latex": "A frame: \\begin{tabular}{l}1\\end{tabular}"}),
      [r"\nbcaption{table}{A frame:}"], ""),
-    (shows({"text/markdown": "**bold**"}), [r"\textbf{bold}"], ""),
+    (shows({"text/markdown": "**bold**", "text/latex": r"\section{A}"}), [r"\textbf{bold}"], ""),
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
     (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),

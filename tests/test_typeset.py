@@ -6,13 +6,13 @@ from pypdf import PdfReader
 
 from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import as_run
+from helpers.pdf.tex import set_latex as set_document
+from helpers.pdf.tex import tex_errors
 from helpers.pdf.typeset import (
     _publish,
-    _run_latex,
     check_answers,
     gather,
     percent_signs,
-    tex_errors,
 )
 
 DAY = 86_400
@@ -64,7 +64,7 @@ def set_latex(latex, body, epoch=DAY):
     work = latex.parent / "work"
     document = rf"\documentclass{{article}}\usepackage{{graphicx}}\begin{{document}}x {body}"
     (work / "a.tex").write_text(document + "\n\\end{document}")
-    _run_latex(latex, work, "a", epoch)
+    set_document(latex, work, "a", epoch)
     return work / "a.pdf"
 
 
@@ -106,7 +106,7 @@ def test_nothing_is_written_outside_and_no_command_is_run(latex):
 
 
 def test_tex_that_never_ends_is_ended(latex, monkeypatch):
-    monkeypatch.setattr("helpers.pdf.typeset.TEX_SECONDS", 2)
+    monkeypatch.setattr("helpers.pdf.tex.TEX_SECONDS", 2)
     with pytest.raises(UserError, match="XeLaTeX stopped"):
         set_latex(latex, r"\def\x{\x}\x")
 
@@ -149,3 +149,20 @@ def test_a_percent_sign_that_hides_words_is_told(tmp_path):
     answer.write_text("50\\% of it, 3%\n% 5% of\nx {2}% y\nAbout 50% of it")
     told = f"{answer}:4: TeX skips what follows 50%: a percent sign is \\%"
     assert percent_signs([answer]) == [told]
+
+
+def test_formulas_of_notebooks_are_set_as_written_only_where_the_rest_is_right(latex):
+    body = latex.parent / "work" / "notebooks" / "n.tex"
+    body.parent.mkdir()
+    text = "\\nbcell{1}\n\nGood \\nbm{x}, bad \\nbm{\\frac{1}} and \\nbm{y^}.\n"
+    macros = "\\def\\nbcell#1{}\\def\\nbm#1{$#1$}\\def\\nbwritten#1{\\detokenize{#1}}"
+    for rest, right in ((r"\nonsense", False), ("", True)):
+        body.write_text(text)
+        document = rf"{macros}\input{{./notebooks/n}}{rest}"
+        if right:
+            set_latex(latex, document)
+            assert body.read_text().count("nbwritten") == 2 and r"\nbm{x}" in body.read_text()
+        else:
+            with pytest.raises(UserError, match="Undefined control sequence"):
+                set_latex(latex, document)
+            assert body.read_text() == text

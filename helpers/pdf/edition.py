@@ -211,28 +211,6 @@ def _once(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def plan(source: Path, edition: Edition, work: Path) -> str:
-    """What Make has to know of an edition: its notebooks, and where each comes from.
-
-    Raises UserError for an answer that is missing. A notebook that is not there yet is left out:
-    its page says so.
-    """
-    answer_files(source, edition)
-    folder = source.parent.parent / "notebooks"
-    saved = {name for q in edition.questions if q.as_is for name in q.notebooks}
-    there = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
-    printed = [file_name(name) for name in there if name in edition.notebooks]
-    lines = [f"NOTEBOOKS := {' '.join(map(file_name, there))}", f"PRINTED := {' '.join(printed)}"]
-    for name in there:
-        target = f"{work}/executed/{file_name(name)}.ipynb"
-        path = f"notebooks/{name}.ipynb".replace("$", "$$").replace("#", r"\#")
-        lines.append(f"{target}: {path.replace(' ', chr(92) + ' ')}")
-        lines.append(f"{target}: SOURCE := {path}")
-        if name in saved:
-            lines.append(f"{target}: AS_IS := --as-is")
-    return "\n".join(lines) + "\n"
-
-
 def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
     """All that people typed for a document, by where: fonts must have its characters."""
     texts = {STUDENT: " ".join(student.values())}

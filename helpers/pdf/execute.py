@@ -1,5 +1,6 @@
 """Run a notebook in a fresh kernel, with parameters, once."""
 
+import copy
 import datetime
 import json
 import logging
@@ -15,7 +16,6 @@ from nbformat import NotebookNode
 from .errors import UserError
 from .notebook import (
     MARK,
-    RESULTS,
     ROOT,
     Run,
     as_run,
@@ -25,6 +25,7 @@ from .notebook import (
     digests,
     inputs,
     is_colab,
+    notebook_text,
     read_notebook,
     tags,
     write_atomically,
@@ -45,20 +46,22 @@ def execute(
     given: dict[str, str | Value] | None = None,
     timeout: int | None = 600,
     as_is: bool = False,
-) -> tuple[Run, bool]:
+    kernel: bool = True,
+    fork: bool = False,
+) -> tuple[Run, bool] | None:
     """Run ``source`` into ``target``; return the run, and whether a kernel was needed.
 
     New prose is put around outputs that are there. ``as_is`` takes those that ``source`` was
-    saved with. ``timeout`` bounds the notebook, in seconds. A run that fails leaves
-    ``<name>.failed.ipynb`` and no ``target``. Whoever wants the same target meanwhile waits.
-    Its date is the beginning of the run: Make sees what changed since.
+    saved with. Without a ``kernel``, where one is needed, nothing is done, and None returned.
+    ``timeout`` bounds the notebook, in seconds. A run that fails leaves ``<name>.failed.ipynb``
+    and no ``target``. Whoever wants the same target meanwhile waits. ``fork`` lets a kernel be
+    forked from this process (see ``kernels``).
 
     Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
     """
     _refuse(target, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
-        begun = time.time()
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
         values = choose(read_parameters(notebook, source), given or {}, profile, source)
         own = source.resolve().parent.name == "notebooks"  # elsewhere nobody knows what it reads
@@ -66,6 +69,8 @@ def execute(
         before = digests(files(), source.parent)
         earlier = own and _earlier(target, cache_key(notebook, values, before))
         ran = not (as_is or earlier)
+        if ran and not kernel:
+            return None
         if as_is:
             executed = notebook
             executed.metadata[MARK] = {"as-is": True}
@@ -73,7 +78,8 @@ def execute(
             executed = _under_present_prose(notebook, values, earlier)
         else:
             target.unlink(missing_ok=True)
-            executed = _run(notebook, source, target, values, timeout)
+            ran_once = _run(copy.deepcopy(notebook), source, target, values, timeout, fork)
+            executed = _under_present_prose(notebook, values, ran_once)  # and nothing but outputs
             after = digests(files(), source.parent)  # what is new was written by the run itself
             unchanged = before.items() <= after.items()
             ended = datetime.datetime.now(datetime.UTC).isoformat()
@@ -82,9 +88,9 @@ def execute(
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
-        write_notebook(executed, target)
-        _write_rule(target, files(), run)
-        os.utime(target, (begun, begun))  # for Make: what has changed since counts as newer
+        text = notebook_text(executed)
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            write_atomically(target, text)
     return run, ran
 
 
@@ -133,8 +139,8 @@ def _under_present_prose(notebook: NotebookNode, values: dict, earlier: Notebook
            for nb in (executed, earlier)]  # fmt: skip
     for cell, done in zip(*ran, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    kept = {name: earlier.metadata[name] for name in (MARK, "widgets") if name in earlier.metadata}
-    executed.metadata |= kept
+    kept = (MARK, "widgets", "language_info")
+    executed.metadata |= {name: earlier.metadata[name] for name in kept if name in earlier.metadata}
     return executed
 
 
@@ -159,7 +165,12 @@ def _with_parameters(notebook: NotebookNode, values: dict[str, Value]) -> Notebo
 
 
 def _run(
-    notebook: NotebookNode, source: Path, target: Path, values: dict, timeout: int | None
+    notebook: NotebookNode,
+    source: Path,
+    target: Path,
+    values: dict,
+    timeout: int | None,
+    fork: bool,
 ) -> NotebookNode:
     """The executed notebook. Raises UserError if it failed."""
     failed = target.with_suffix(".failed.ipynb")
@@ -173,14 +184,14 @@ def _run(
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
     notebook = _with_parameters(notebook, values)
-    if problem := _attempt(notebook, source.parent, timeout):
+    if problem := _attempt(notebook, source.parent, timeout, fork):
         notebook.metadata[MARK] = {"key": ""}
         write_notebook(notebook, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
     return notebook
 
 
-def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
+def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bool) -> str:
     """Run ``notebook`` in ``folder``, in place; return what went wrong, or nothing.
 
     Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
@@ -188,6 +199,8 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
     """
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
+
+    from .kernels import manager
 
     client, engine = _engine()
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
@@ -202,6 +215,8 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None) -> str:
                 environment=_environment(private),
                 timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
                 startup_timeout=60,
+                record_timing=False,
+                kernel_manager_class=manager(notebook, fork),
                 shutdown_kernel="immediate",
                 resources={"metadata": {"path": str(folder)}},
                 config=Config({"KernelManager": sockets}),
@@ -281,20 +296,6 @@ def _cut(text: str) -> str:
     """``text`` without its middle if it is long: a traceback's ends say most."""
     half = _MAX_MESSAGE // 2
     return text if len(text) <= _MAX_MESSAGE else f"{text[:half]}\n[…]\n{text[-half:]}"
-
-
-def _write_rule(target: Path, files: list[Path], run: Run) -> None:
-    """A Make rule that names what this run depends on.
-
-    The folders of recorded runs and of data beside a notebook count, too: they change when a file
-    comes or goes. So do the folders of the data sets where a run was on stand-ins.
-    """
-    folders = {path.parent for path in files if RESULTS in path.as_posix()}
-    folders |= {path.parent for path in files if "notebooks" in path.parts[:-2]}
-    names = [*files, *folders, *(data_at_hand()[0] if run.on_stand_in else [])]
-    escaped = [for_make(path) for path in names]
-    lines = [f"{for_make(target)}: {' '.join(escaped)}", *(f"{name}:" for name in escaped)]
-    write_atomically(target.with_suffix(".d"), "\n".join(lines) + "\n")
 
 
 def for_make(path: Path) -> str:

@@ -159,7 +159,8 @@ class _Inline(MathInlineParser):
 
     SPECIFICATION = MathInlineParser.SPECIFICATION | {
         "inline_math_tex": (
-            rf"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|{GROUP}|[^$\\`{{}}])+?)\$(?!\d)"
+            r"(?<![$\\])\$(?=[^$]*[\\^_={][^$]*\$|[^$]*\$(?!\d))"
+            rf"(?P<math_inline_tex>(?:\\[^`]|{GROUP}|[^$\\`{{}}])+?)\$"
         )
     }
 

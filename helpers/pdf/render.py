@@ -32,6 +32,7 @@ _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>
 _UNSEEN = re.compile(  # later frames of Matplotlib's animations, settings of MathJax
     r'frames\[[1-9]\d*\] = "[^"]*"|<script[^>]*>\s*MathJax\.Hub\.Config\([^<]*</script>'
 )
+_DOCUMENT = re.compile(r"\\(?:section|begin\{(?:verbatim|itemize|enumerate))")  # Julia's help
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 _NO_INPUT = {"hide-input", "remove-input"}
 _NO_OUTPUT = {"hide-output", "remove-output"}
@@ -177,7 +178,8 @@ class Body:
     def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
         """The best of what an output offers."""
         plain, html = (data.get(kind, "") for kind in ("text/plain", "text/html"))
-        if latex := data.get("text/latex"):
+        latex = data.get("text/latex", "")
+        if latex and not (_DOCUMENT.search(latex) and "text/markdown" in data):
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if VIEW_MIME in data:
             shown = final_text(data, self.widgets) or plain

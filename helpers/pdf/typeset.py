@@ -5,23 +5,21 @@ import difflib
 import json
 import os
 import re
-import resource
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .check import check, edition_runs, page_map, place
+from .check import check, edition_runs, page_map
 from .edition import STUDENT, Edition, answer_files, file_name, read_edition, without_comments
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .notebook import Claim, Run, read_text, write_atomically
 from .render import highlight_macros, lock
+from .tex import set_latex
 from .text import escape, prose, sentence
 
 ALONE = "with Q=… only that question's notebooks run: name another in checks=…"
-TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
 
 
 def typeset(
@@ -63,7 +61,7 @@ def typeset(
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        _set_all(source.parent, work, edition.name, _epoch(runs))
+        set_latex(source.parent, work, edition.name, _epoch(runs))
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -193,104 +191,6 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
     for path in BUNDLED_FONTS:
         if not (work / "fonts" / path.name).exists():
             shutil.copyfile(path, work / "fonts" / path.name)
-
-
-def _set_all(latex: Path, work: Path, name: str, epoch: int) -> None:
-    """Set the document; formulas of notebooks that TeX can't read stand there as written."""
-    for _ in range(5):  # TeX stops at a hundred errors
-        try:
-            return _run_latex(latex, work, name, epoch)
-        except UserError as error:
-            log, stopped = work / f"{name}.log", error
-            if not log.exists() or not _put_aside(read_text(log), work):
-                break
-    raise stopped
-
-
-def _put_aside(log: str, work: Path) -> bool:
-    """Whether TeX stopped at formulas of notebooks, which are then marked in their LaTeX."""
-    errors = r"^\./(notebooks/[^:\n]*\.tex):(\d+): (?:.*\n)*?l\.\d+ (?:\.\.\.)?(.*)"
-    marked = False
-    for path in {work / found[1] for found in re.finditer(errors, log, re.M)}:
-        lines = read_text(path).split("\n")
-        begins = set()
-        for file, number, before in re.findall(errors, log, re.M):
-            line = lines[int(number) - 1] if work / file == path else ""
-            formulas = re.finditer(
-                r"\\nb(?:m|display)(?=\{)", line[: line.find(before) + len(before)]
-            )
-            begins |= {(int(number) - 1, match.span()) for match in list(formulas)[-1:]}
-        for i, (begin, end) in sorted(begins, reverse=True):
-            lines[i] = rf"{lines[i][:begin]}\nbwritten{lines[i][end:]}"
-        marked = marked or bool(begins)
-        write_atomically(path, "\n".join(lines))
-    return marked
-
-
-def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
-    """Set ``<name>.tex`` in ``work``: as many passes as it takes, no shell.
-
-    Raises UserError with all of TeX's errors, each where the user wrote it.
-    """
-    if not shutil.which("latexmk") or not shutil.which("xelatex"):
-        raise UserError("TeX is not installed: run `make tex`")
-    here = os.path.relpath(latex, work)  # short in the log, and no space in it
-    settings = {
-        "TEXINPUTS": f".:{here}:{here}/answers:{here}/figures:",
-        "BIBINPUTS": f"{here}:",
-        "openin_any": "p",  # by no path that leads out of these folders and TeX's own trees
-        "openout_any": "p",
-        "shell_escape": "f",
-        "max_print_line": "10000",
-        "SOURCE_DATE_EPOCH": str(epoch),
-        "FORCE_SOURCE_DATE": "1",
-        "TZ": "UTC",
-        "LC_ALL": "C",
-    }
-    options = ["-no-shell-escape", "-file-line-error"]
-    # -g: latexmk does not see that a file is there now which \IfFileExists did not find.
-    command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode"]
-    command += [f"-latexoption={option}" for option in options]
-    limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
-    log = work / f"{name}.log"
-    for path in (log, work / f"{name}.blg"):  # what went wrong in an earlier run is past
-        path.unlink(missing_ok=True)
-    run = subprocess.run(
-        [*command, "-quiet", f"{name}.tex"],
-        cwd=work,
-        env=os.environ | settings,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
-    )
-    if run.returncode:
-        for ending in ("aux", "map", "out", "bbl", "fdb_latexmk"):  # read by the next run, and
-            (work / f"{name}.{ending}").unlink(missing_ok=True)  # perhaps the cause
-        told = [work / f"{name}.blg", log]
-        detail = "\n".join(
-            tex_errors("".join(read_text(path) for path in told if path.exists()), work)
-        )
-        detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
-        raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
-
-
-def tex_errors(log: str, work: Path) -> list[str]:
-    """TeX's errors, each once: the notebook's cell or the answer's line, what, the text there."""
-    bibtex = re.findall(r"^(.*)---line (\d+) of file (?:.*/)?(.*)$", log, re.M)
-    found = [f"solutions_latex/{file}:{number}: {what}" for what, number, file in bibtex]
-    lines = log.splitlines()
-    for i, line in enumerate(lines):
-        match = re.match(r"(?:! |(\.[^\n:]*\.\w+):(\d+): )(.*)", line)
-        if not match or "Emergency stop" in line:
-            continue
-        near = next((text for text in lines[i + 1 : i + 12] if text.startswith("l.")), "")
-        text = near.partition(" ")[2].strip()[-60:]
-        where = f"{place(match[1], int(match[2]), work)}: " if match[1] else ""
-        missing = re.search(r"File [`'](?:([^']*)\.sty|[^']*)' not found", match[3])
-        hint = ": put it into solutions_latex/figures/" if missing else ""
-        hint = f": `tlmgr install {missing[1]}` brings it" if missing and missing[1] else hint
-        found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
-    return list(dict.fromkeys(found))[:20]
 
 
 def _epoch(runs: Sequence[Run]) -> int:

@@ -94,7 +94,8 @@ def test_a_notebook_runs_in_the_browser(lab, page, name):
         page.screenshot(path=ROOT / "build" / "browser" / f"{name}.png")
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     page.keyboard.press("Control+s")
-    expect(page.locator(".lm-TabBar-tab.lm-mod-current.jp-mod-dirty")).to_have_count(0)
+    unsaved = page.locator(".lm-TabBar-tab.lm-mod-current.jp-mod-dirty")
+    expect(unsaved).to_have_count(0, timeout=60_000)
     outputs = _saved_outputs(path)
     assert not [output for output in outputs if output.output_type == "error"]
     figures = [o for o in outputs if "image/svg+xml" in o.get("data", {})]

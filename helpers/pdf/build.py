@@ -1,0 +1,156 @@
+"""The notebooks of an edition, executed and rendered: those that changed, and no others."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+
+from .edition import Edition, file_name, read_edition
+from .execute import execute, for_make, refuse_failed_claims
+from .notebook import RESULTS, ROOT, Run, data_at_hand, inputs, read_run, write_atomically
+
+SENTENCES = {True: "as it was saved", False: "code unchanged, outputs kept"}  # as_is or not
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook on its way: where it is, where it goes to, and how it is run."""
+
+    source: Path
+    executed: Path
+    body: Path | None  # where its LaTeX goes; None: it is run for its claims alone
+    profile: str
+    timeout: int
+    as_is: bool
+
+    def keep(self) -> bool:
+        """Whether no kernel is needed; then its present prose is put around its outputs."""
+        before = self.executed.stat().st_mtime_ns if self.executed.exists() else 0
+        how = {"profile": self.profile, "as_is": self.as_is, "kernel": False}
+        done = execute(self.source, self.executed, **how)
+        if done is None:
+            return False
+        refuse_failed_claims(done[0], self.executed)
+        if self.executed.stat().st_mtime_ns != before:
+            print(f"{self.source.stem}: {SENTENCES[self.as_is]}", flush=True)
+        return True
+
+    def run(self, fork: bool) -> None:
+        """Do it all, in a process of its own whose exit status says how it went."""
+        from ..cli import main
+
+        options = ["--profile", self.profile, "--timeout", str(self.timeout), *["--fork"] * fork]
+        status = main(["execute", str(self.source), str(self.executed), *options])
+        if not status and self.body:
+            status = main(["render", str(self.executed), str(self.body)])
+        sys.exit(status)
+
+    def render(self) -> None:
+        """Render what is newer than its LaTeX, or older than the press."""
+        press = [p for p in (ROOT / "helpers" / "pdf").rglob("*") if p.suffix != ".pyc"]
+        newest = max(path.stat().st_mtime for path in [self.executed, *filter(Path.is_file, press)])
+        if self.body and not (self.body.exists() and self.body.stat().st_mtime >= newest):
+            from .render import render
+
+            render(self.executed, self.body)
+
+
+def build(
+    source: Path,
+    stamp: Path,
+    *,
+    work: Path,
+    question: int = 0,
+    profile: str = "quick",
+    jobs: int = 1,
+    timeout: int = 600,
+) -> int:
+    """Bring ``work``/executed and ``work``/notebooks up to date for an edition.
+
+    ``jobs`` notebooks run at a time. Beside ``stamp``, whose date is the beginning, goes what Make
+    has to know: the files that were read, and those made. Returns an exit status: what went wrong
+    in a notebook is told when it ends, and no other is begun. Raises UserError.
+    """
+    begun = time.time()
+    edition = read_edition(source, question)
+    tasks = _tasks(source, edition, work, profile, timeout)
+    outdated = [task for task in tasks if not task.keep()]
+    if not _all_run(outdated, jobs):
+        return 2
+    for task in tasks:
+        task.render()
+    _write_rule(stamp, tasks)
+    write_atomically(stamp, "")
+    os.utime(stamp, (begun, begun))  # for Make: what has changed since counts as newer
+    return 0
+
+
+def _tasks(source: Path, edition: Edition, work: Path, profile: str, timeout: int) -> list[Task]:
+    """A task for each notebook that is there; of one that is not yet, its page says so."""
+    saved = {name for q in edition.questions if q.as_is for name in q.notebooks}
+    tasks = []
+    for name in edition.all_notebooks:
+        path = source.parent.parent / "notebooks" / f"{name}.ipynb"
+        executed = work / "executed" / f"{file_name(name)}.ipynb"
+        body = work / "notebooks" / f"{file_name(name)}.tex" if name in edition.notebooks else None
+        if path.exists():
+            tasks.append(Task(path, executed, body, profile, timeout, name in saved))
+    return tasks
+
+
+def _all_run(tasks: list[Task], jobs: int) -> bool:
+    """Run tasks, ``jobs`` at a time; after a failure no other is begun. Whether all went well."""
+    if not tasks:
+        return True
+    from .kernels import share_imports
+
+    share = len(tasks) > 1 and sys.platform == "linux"  # macOS's libraries don't bear a fork
+    context = share_imports() if share else multiprocessing.get_context("spawn")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended below
+    running: dict[int, multiprocessing.process.BaseProcess] = {}
+    waiting, good = list(tasks), True  # the last question trains most: it begins
+    try:
+        while running or (waiting and good):
+            while waiting and good and len(running) < jobs:
+                task = waiting.pop()
+                process = context.Process(target=task.run, args=(share,), name=task.source.stem)
+                process.start()
+                running[process.sentinel] = process
+            for sentinel in connection.wait(running):
+                process = running.pop(sentinel)
+                process.join()
+                good = good and process.exitcode == 0
+                if process.exitcode < 0:  # else it has told why
+                    print(f"homework: {process.name}: its process was killed", file=sys.stderr)
+    finally:
+        for process in running.values():
+            os.kill(process.pid, signal.SIGINT)
+    return good
+
+
+def _write_rule(stamp: Path, tasks: list[Task]) -> None:
+    """Tell Make what was made (OUTPUTS) and what ``stamp`` depends on."""
+    made = " ".join(for_make(path) for task in tasks for path in (task.executed, task.body) if path)
+    read = {path for task in tasks for path in _read(task, read_run(task.executed))}
+    names = [for_make(path) for path in sorted(read)]
+    lines = [f"OUTPUTS := {made}", f"{for_make(stamp)}: {' '.join(names)}"]
+    write_atomically(stamp.with_suffix(".d"), "\n".join([*lines, *(f"{n}:" for n in names)]) + "\n")
+    listed = stamp.with_suffix(".made")
+    if not listed.exists() or listed.read_text(encoding="utf-8") != made:
+        write_atomically(listed, made)  # its new date says that the PDF has other notebooks
+
+
+def _read(task: Task, run: Run) -> set[Path]:
+    """What a run depends on.
+
+    The folders of recorded runs and of data beside a notebook count, too: they change when a file
+    comes or goes. So do the folders of the data sets where a run was on stand-ins.
+    """
+    files = inputs(run.notebook, task.source.parent)
+    folders = {path.parent for path in files if RESULTS in path.as_posix()}
+    folders |= {path.parent for path in files if "notebooks" in path.parts[:-2]}
+    return {task.source, *files, *folders, *(data_at_hand()[0] if run.on_stand_in else [])}

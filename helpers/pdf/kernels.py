@@ -1,0 +1,83 @@
+"""Kernels forked from a process that has imported what notebooks import, which takes seconds."""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+from multiprocessing.context import ForkServerContext
+
+from jupyter_client.manager import AsyncKernelManager
+from nbformat import NotebookNode
+
+from .notebook import code_cells
+
+IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.engines",
+           "papermill.parameterize", "ipykernel.kernelapp", "ipykernel.zmqshell",
+           "helpers.report", "torch", "torch._dynamo"]  # fmt: skip
+
+
+def share_imports() -> ForkServerContext:
+    """Processes of this context are forked from one that has imported all that, and no more."""
+    os.environ["PYTHONHASHSEED"] = "0"  # a kernel can't have another
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # likewise
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTS)
+    return context
+
+
+def manager(notebook: NotebookNode, fork: bool) -> type[AsyncKernelManager]:
+    """Who starts the kernel of ``notebook``.
+
+    Who imports ``helpers.report`` would import what is shared anyway. Any other notebook may want
+    to install, or not to have, some of it: that gets an interpreter of its own.
+    """
+    ours = any("helpers.report" in cell.source for cell in code_cells(notebook))
+    return ForkingManager if fork and ours else AsyncKernelManager
+
+
+class Forked:
+    """A kernel of this process's own flesh, with what jupyter_client asks of a ``Popen``."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, command: list[str], folder: str, environment: dict[str, str]) -> None:
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=_kernel, args=(command, folder, environment))
+        self._process.start()
+        self.pid = self._process.pid
+        self.terminate, self.kill = self._process.terminate, self._process.kill
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended."""
+        return self._process.exitcode
+
+    def wait(self) -> int | None:
+        """The exit status, once it has ended."""
+        self._process.join()
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+
+class ForkingManager(AsyncKernelManager):
+    """Jupyter's own, except that a kernel is forked where it would start a new interpreter."""
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options) -> None:
+        forked = Forked(kernel_cmd, options["cwd"], options["env"])
+        self.provisioner.process = forked
+        self.provisioner.pid = self.provisioner.pgid = forked.pid
+        self._reconcile_connection_info(self.provisioner.connection_info)
+
+
+def _kernel(command: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Be the kernel that ``command`` would start."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    os.setsid()  # so that an interrupt reaches what it has started, too, and nobody else
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["ipykernel_launcher", *command[command.index("-f") :]]
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    IPKernelApp.launch_instance(parent_handle=os.getppid())  # it ends when its parent does
