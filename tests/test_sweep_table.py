@@ -95,6 +95,7 @@ def test_mean_and_spread_are_over_seeds(seeded, notebook, capsys):
     [
         ({"profile": "quick"}, "profile"),
         ({"m": 6}, "m"),
+        ({"m": None}, "m"),
         ({"data": "digits (stand-in)"}, "data"),
         ({"recipe": 2}, "recipe"),
     ],

@@ -88,7 +88,8 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
     the eye, what is the same in all rows stands below it.
     """
     check_columns(frame, by)
-    differs = {name: frame[name].astype(str).nunique() > 1 for name in frame}
+    # As texts, since a list has no hash; by map, since astype takes None for nothing.
+    differs = {name: frame[name].map(str).nunique() > 1 for name in frame}
     data, *made = (frame.attrs["names"][f"stamp/{part}"] for part in STAMPED)
     settings = [*frame.attrs["parameters"], data]  # the data set is a setting, too
     varied = [name for name in [*settings, "recipe"] if differs[name] and name != "seed"]
@@ -124,7 +125,7 @@ def _listed(row: pd.Series, names: list[str]) -> str:
 def _rank(column: pd.Series) -> pd.Series:
     """Where each value stands in the table: numbers by size, then all others as they read."""
     number = pd.to_numeric(column.map(lambda v: v if isinstance(v, int | float) else None))
-    others = column[number.isna()].astype(str).rank(method="dense")
+    others = column[number.isna()].map(str).rank(method="dense")
     return number.rank(method="dense").fillna(others + len(column))
 
 
