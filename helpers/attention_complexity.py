@@ -12,15 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def softmax_attention(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, mask: Tensor | None = None
-) -> Tensor:
-    """softmax(scale · QKᵀ) V, row by row; scale is 1/√d by default (Vaswani et al. 2017, eq. 1).
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(QKᵀ/√d) V, row by row (Vaswani et al. 2017, eq. 1).
 
-    Keys and values may be S ≠ T in number; ``mask`` (T, S) is True where a query may look.
+    ``mask`` (T, T) is True where a query may look.
     """
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = scale * (q @ k.mT)  # (..., T, S)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])  # (..., T, T)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return scores.softmax(dim=-1) @ v  # (..., T, d_v)

@@ -42,10 +42,7 @@ def closed_errors(beta: Tensor) -> Tensor:
 
 
 def copy_bound(scores: Tensor, values: Tensor, source: int) -> Tensor:
-    """Bound on ‖y − v_source‖ for y = softmax(scores) · values: Σ_k e^{−gap_k} ‖v_k − v_source‖.
-
-    gap_k is the score of the source minus that of k. scores (..., n), values (n, D).
-    """
+    """Bound on the copying error, Σ_k e^{−gap_k} ‖v_k − v‖: scores (..., n), values (n, D)."""
     distances = (values - values[source]).norm(dim=-1)  # (n,); zero at the source
     gaps = scores[..., source, None] - scores
     return (torch.exp(-gaps) * distances).sum(-1)
@@ -54,8 +51,7 @@ def copy_bound(scores: Tensor, values: Tensor, source: int) -> Tensor:
 def routing_query(tokens: Tensor, sources: Sequence[int], gap: float) -> Tensor:
     """A query matrix W (D, D) with which token i copies token ``sources[i]``.
 
-    W xᵢ = gap · p_{sources[i]}, where pⱼ · x_k is 1 if j = k and 0 otherwise. So the score of
-    the source is ``gap``, that of the others 0. tokens (n, D), linearly independent.
+    W xᵢ = gap · p_{sources[i]}, where pⱼ · x_k = 1[j = k]; independent tokens (n, D).
     """
     dual = torch.linalg.pinv(tokens).mT  # (n, D)
     return gap * dual[list(sources)].mT @ dual

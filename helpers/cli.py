@@ -192,14 +192,6 @@ def data(names: tuple[str, ...]) -> int:
 
 
 @homework.command()
-def doctor() -> int:
-    """Is everything there that a build needs, and if not, what brings it?"""
-    from .doctor import main
-
-    return main([])
-
-
-@homework.command()
 @click.argument("kind", type=click.Choice(["question", "edition"]))
 @click.argument("name")
 def new(kind: str, name: str) -> None:

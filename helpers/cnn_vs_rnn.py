@@ -14,7 +14,7 @@ PRODUCTS = ("ConvolutionBackward", "AddmmBackward", "MmBackward", "BmmBackward")
 class ConvNet(nn.Module):
     """Three convolutions, then the maximum over all positions: images of any size from 4 × 4."""
 
-    FIELD, STRIDE = 19, 4  # pixels that a feature sees, and pixels from one to the next
+    FIELD = 19  # pixels that a feature sees, in either direction
 
     def __init__(self, channels: int = 8):
         super().__init__()

@@ -81,14 +81,13 @@ def plain(array: np.ndarray) -> torch.Tensor:
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of tensors alive at once, other than those that were there before.
 
-    ``peak`` is the most bytes alive at once; ``largest`` the most in a single tensor. Sees
-    every tensor that an operation returns, each storage once however many views it has;
-    not the scratch memory inside one fused kernel.
+    ``peak`` is the most of them. Sees every tensor that an operation returns, each storage once
+    however many views it has; not the scratch memory inside one fused kernel.
     """
 
     def __init__(self):
         super().__init__()
-        self.live = self.peak = self.largest = 0
+        self.live = self.peak = 0
         self._storages = {}  # by address, for as long as the storage lives
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
@@ -107,7 +106,6 @@ class LiveBytes(TorchDispatchMode):
         self._storages[key] = weakref.finalize(storage, self._leave, key, size)
         self.live += size
         self.peak = max(self.peak, self.live)
-        self.largest = max(self.largest, size)
 
     def _leave(self, key: int, size: int) -> None:
         del self._storages[key]
@@ -115,7 +113,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def memory(function: Callable, *arguments) -> LiveBytes:
-    """``peak`` and ``largest`` bytes of what ``function(*arguments)`` allocates, its result too."""
+    """``peak`` bytes of what ``function(*arguments)`` allocates, its result included."""
     with torch.no_grad(), LiveBytes() as counter:
         function(*arguments)
     return counter

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 4.0  # to wait for a server that does not answer
 SPLITS = {"train": "training", "test": "test"}
-_OFFLINE_SWITCHES = ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE")
 
 FILES = {  # what lies where below DATA_DIR
     "Fashion-MNIST": [
@@ -93,7 +92,6 @@ def fashion_mnist(split: str, *, profile: str = "quick", limit: int | None = Non
     ``limit`` takes the first that many; the files are in random order. Stand-in: scikit-learn's
     handwritten digits, scaled to 28×28.
     """
-    _check(profile, split)
     try:
         found = _fashion_mnist(train=split == "train")
         images, labels, classes = found.data, found.targets, tuple(found.classes)
@@ -117,24 +115,22 @@ def imdb(split: str, *, profile: str = "quick") -> Reviews:
     """
     import torch
 
-    _check(profile, split)
     try:
-        table = _read(_imdb_file(split), "parquet", ("text", "label"))
-        labels = torch.tensor(table["label"])
-        if torch.bincount(labels.clamp(min=0), minlength=2).tolist() != [12_500, 12_500]:
-            raise DataUnavailable(
-                f"{shown(_imdb_file(split))} does not hold 25,000 reviews, half of them positive"
-            )
-        return Reviews(list(table["text"]), labels, f"IMDB, 25,000 {SPLITS[split]} reviews")
+        path = _imdb_file(split)
+        table = _read(path, "parquet", ("text", "label"))
+        texts, labels = table["text"][:], table["label"][:]
+        if sorted(labels) != [0] * 12_500 + [1] * 12_500:
+            problem = "does not hold 25,000 reviews, half of them positive"
+            raise DataUnavailable(f"{shown(path)} {problem}")
+        return Reviews(texts, torch.tensor(labels), f"IMDB, 25,000 {SPLITS[split]} reviews")
     except DataUnavailable as error:
         _settle_for("sentences from film reviews", "IMDB", profile, error)
     films = snippets().query("kind == 'film'").sample(frac=1, random_state=0)
-    texts, labels = [], torch.tensor([0, 1]).repeat_interleave(3_600 if split == "train" else 900)
-    for sign in (-1, 1):
-        rated = films["text"][sign * films["rating"] >= NEUTRAL]
-        texts += list(rated[:3_600] if split == "train" else rated[3_600:4_500])
-    source = f"film snippets (stand-in), {len(texts):,} {SPLITS[split]} sentences"
-    return Reviews(texts, labels, source, stand_in=True)
+    part, count = {"train": (slice(3_600), 3_600), "test": (slice(3_600, 4_500), 900)}[split]
+    negative, positive = (films["text"][films["rating"] * sign >= NEUTRAL] for sign in (-1, 1))
+    labels = torch.tensor([0, 1]).repeat_interleave(count)
+    source = f"film snippets (stand-in), {2 * count:,} {SPLITS[split]} sentences"
+    return Reviews([*negative[part], *positive[part]], labels, source, stand_in=True)
 
 
 def app_reviews() -> Reviews:
@@ -150,10 +146,10 @@ def app_reviews() -> Reviews:
     path = data_dir() / FILES["app reviews"][0]
     if path.is_file():
         table = _read(path, "csv", ("content", "score"))
-        scores = pd.to_numeric(pd.Series(table["score"]), errors="coerce")
+        scores = pd.to_numeric(pd.Series(table["score"][:]), errors="coerce")
         if not scores.isin(range(1, 6)).all():
             raise DataUnavailable(f"{shown(path)} has a score that is not one of 1, 2, 3, 4, 5")
-        texts = [text or "" for text in table["content"]]
+        texts = [text or "" for text in table["content"][:]]
         scores = torch.tensor(scores.to_numpy(dtype="int64"))
         return Reviews(texts, scores, f"{len(texts):,} app reviews")
     missing = f"DATA_DIR/{FILES['app reviews'][0]}"  # short: a notebook prints it
@@ -173,16 +169,16 @@ def snippets() -> pd.DataFrame:
     """
     import pandas as pd
 
+    how = {"sep": "\t", "quoting": csv.QUOTE_NONE, "names": ["id", "rating", "text"]}
+    inner = "vaderSentiment-3.2.1/additional_resources/hutto_ICWSM_2014.tar.gz"
     tables = []
-    with tarfile.open(_snippets_file()) as package:
-        folder = "vaderSentiment-3.2.1/additional_resources/hutto_ICWSM_2014.tar.gz"
-        with tarfile.open(fileobj=package.extractfile(folder)) as archive:
-            for kind, name in {"film": "movie", "product": "amazon"}.items():
-                file = archive.extractfile(f"hutto_ICWSM_2014/{name}ReviewSnippets_GroundTruth.txt")
-                table = pd.read_csv(
-                    file, sep="\t", quoting=csv.QUOTE_NONE, names=["id", "rating", "text"]
-                )
-                tables.append(table.assign(kind=kind)[["kind", "rating", "text"]])
+    with (
+        tarfile.open(_snippets_file()) as package,
+        tarfile.open(fileobj=package.extractfile(inner)) as archive,
+    ):
+        for kind, name in {"film": "movie", "product": "amazon"}.items():
+            file = archive.extractfile(f"hutto_ICWSM_2014/{name}ReviewSnippets_GroundTruth.txt")
+            tables.append(pd.read_csv(file, **how).assign(kind=kind)[["kind", "rating", "text"]])
     return pd.concat(tables).drop_duplicates("text", ignore_index=True)
 
 
@@ -196,8 +192,8 @@ def data_dir() -> Path:
 
 def offline() -> str:
     """The switch of the environment that forbids to ask the network, or an empty string."""
-    on = ("1", "ON", "YES", "TRUE")
-    return next((n for n in _OFFLINE_SWITCHES if os.environ.get(n, "").upper() in on), "")
+    switches, on = ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE"), ("1", "ON", "YES", "TRUE")
+    return next((name for name in switches if os.environ.get(name, "").upper() in on), "")
 
 
 @functools.cache
@@ -224,14 +220,15 @@ def shown(path: Path) -> str:
 
 def download(names: list[str] | None = None) -> Iterator[tuple[str, str]]:
     """Fetch data sets, and say of each what there is now or (second) why it is not there."""
+    both = lambda load: " and ".join(load(split, profile="full").source for split in SPLITS)
     loaders = {
-        "fashion_mnist": lambda split: fashion_mnist(split, profile="full").source,
-        "imdb": lambda split: imdb(split, profile="full").source,
-        "snippets": lambda split: f"{len(snippets()):,} snippets" if split == "train" else "",
+        "fashion_mnist": lambda: both(fashion_mnist),
+        "imdb": lambda: both(imdb),
+        "snippets": lambda: f"{len(snippets()):,} snippets",
     }
     for name in names or loaders:
         try:
-            yield " and ".join(filter(None, map(loaders[name], SPLITS))), ""
+            yield loaders[name](), ""
         except DataUnavailable as error:
             yield "", str(error)
 
@@ -247,16 +244,16 @@ def _fashion_mnist(*, train: bool):
 
     if missing:
         try:
-            with _alone(data_dir()), _impatient():
+            with _fetching_into(data_dir()):
                 FashionMNIST(data_dir(), download=True)
         except (OSError, RuntimeError) as error:
             raise _absent(missing[0], _reason(error)) from None
     try:
         found = FashionMNIST(data_dir(), train=train)
-        if found.data.shape != (60_000 if train else 10_000, 28, 28):
-            raise ValueError(f"its images have the shape {tuple(found.data.shape)}")
-        if len(found.targets) != len(found.data) or not 0 <= int(found.targets.max()) < 10:
-            raise ValueError("its labels are not those of its images")
+        sizes = tuple(found.data.shape), len(found.targets), int(found.targets.max()) < 10
+        count = 60_000 if train else 10_000
+        if sizes != ((count, 28, 28), count, True):
+            raise ValueError(f"it has not {count:,} images of 28×28 with labels 0 to 9")
     except Exception as error:  # torchvision takes the files for what they should be
         folder = shown((data_dir() / names[0]).parent)
         raise DataUnavailable(f"{folder} is broken ({_reason(error)}): remove it") from None
@@ -273,16 +270,9 @@ def _imdb_file(split: str) -> Path:
         raise _absent(name, f"{offline()} is set" if offline() else "the hub does not answer")
     from huggingface_hub import hf_hub_download
 
+    where = {"repo_type": "dataset", "revision": IMDB_REVISION, "local_dir": data_dir() / "imdb"}
     try:
-        return Path(
-            hf_hub_download(
-                IMDB,
-                name.removeprefix("imdb/"),
-                repo_type="dataset",
-                revision=IMDB_REVISION,
-                local_dir=data_dir() / "imdb",
-            )
-        )
+        return Path(hf_hub_download(IMDB, name.removeprefix("imdb/"), **where))
     except Exception as error:  # the layers of the network raise dozens of kinds
         raise _absent(name, _reason(error)) from None
 
@@ -298,7 +288,7 @@ def _snippets_file() -> Path:
         raise _absent(name, f"{offline()} is set")
     for path in places:
         try:
-            with _alone(path.parent):
+            with _fetching_into(path.parent):
                 _pip_download(path.parent)
             return path
         except OSError as error:  # a folder that cannot be written
@@ -314,16 +304,11 @@ def _pip_download(folder: Path) -> None:
         pip = [uvx, "pip"]
     else:
         raise _absent(FILES["snippets"][0], "there is no pip to fetch it")
+    how = "--quiet --no-deps --no-binary=vaderSentiment --require-hashes --retries=1".split()
     with tempfile.TemporaryDirectory() as temporary:
         wanted = Path(temporary, "wanted.txt")
         wanted.write_text(f"{SNIPPETS} --hash=sha256:{SNIPPETS_SHA256}\n")
-        command = [*pip, "download", "--quiet", "--no-deps", "--no-binary=vaderSentiment"]
-        command += [
-            "--require-hashes",
-            "--retries=1",
-            f"--dest={folder}",
-            f"--requirement={wanted}",
-        ]
+        command = [*pip, "download", *how, f"--dest={folder}", f"--requirement={wanted}"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -337,16 +322,13 @@ def _read(path: Path, form: str, columns: tuple[str, ...]) -> Dataset:
 
     datasets.disable_progress_bars()
     options = {"keep_default_na": False} if form == "csv" else {}
+    options |= {"data_files": str(path), "split": "train", "keep_in_memory": True}
     try:
         with tempfile.TemporaryDirectory() as cache:  # no copy stays behind
-            table = datasets.load_dataset(
-                form, data_files=str(path), split="train", cache_dir=cache,
-                keep_in_memory=True, **options,
-            )  # fmt: skip
+            table = datasets.load_dataset(form, cache_dir=cache, **options)
     except Exception as error:  # Arrow, pandas and the library each have their own
-        raise DataUnavailable(
-            f"{shown(path)} is not a {form} file ({_reason(error.__cause__ or error)}): remove it"
-        ) from None
+        problem = f"is not a {form} file ({_reason(error.__cause__ or error)}): remove it"
+        raise DataUnavailable(f"{shown(path)} {problem}") from None
     if missing := [name for name in columns if name not in table.column_names]:
         raise DataUnavailable(f"{shown(path)} has no column {missing[0]}")
     return table.select_columns(list(columns))
@@ -369,12 +351,6 @@ def _digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     gray = small[rows].view(-1, 1, 8, 8) / 16  # (N, 1, 8, 8), 0 to 1
     large = interpolate(gray, size=(28, 28), mode="bilinear").squeeze(1)  # (N, 28, 28)
     return (255 * large).round().to(torch.uint8), labels[rows].long()
-
-
-def _check(profile: str, split: str) -> None:
-    for value, known in ((profile, ("quick", "full")), (split, SPLITS)):
-        if value not in known:
-            raise ValueError(f"{value!r} is not one of {', '.join(known)}")
 
 
 def _settle_for(standin: str, name: str, profile: str, why: DataUnavailable) -> None:
@@ -402,21 +378,15 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time fetches into a folder; the others find what it brought."""
+def _fetching_into(folder: Path) -> Iterator[None]:
+    """One process at a time; the others find what it brought. Silent servers are given up."""
     from filelock import FileLock
 
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """A server that does not answer is given up, as urllib alone would not."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS)
+    socket.setdefaulttimeout(SECONDS)  # urllib alone would wait forever
     try:
-        yield
+        with FileLock(folder / ".lock"):
+            yield
     finally:
         socket.setdefaulttimeout(before)

@@ -44,28 +44,34 @@ def main(arguments: list[str]) -> int:
     The exit status is 2 where something is still missing, 1 after a check that failed.
     """
     if arguments:
-        missing, packages = {"python": missing_python, "tex": missing_tex}[arguments[0]]()
-        if missing and packages and apt_install(packages, missing):
-            missing, packages = {"python": missing_python, "tex": missing_tex}[arguments[0]]()
-        if missing:
-            print(f"homework: missing: {', '.join(missing)}", file=sys.stderr)
-            by_hand = f"Run: sudo apt-get install {packages}" if packages else ""
-            print(TEX_ELSEWHERE if arguments[0] == "tex" else by_hand, file=sys.stderr)
-        return 2 if missing else 0
+        return complete(*arguments)
     failures = 0
     for name, look in CHECKS.items():
         try:
             found, fix = look()
         except ImportError as error:
             found, fix = f"the package {error.name} is missing", "run `make setup`"
-        note = name in NOTES
-        failures += bool(fix) and not note
-        print(f"{'[OK]  ' if not fix else '[NOTE]' if note else '[FAIL]'} {name}: {found}")
+        sign = "[OK]  " if not fix else "[NOTE]" if look is data else "[FAIL]"
+        failures += sign == "[FAIL]"
+        print(f"{sign} {name}: {found}")
         if fix:
             print("       " + fix.replace("\n", "\n       "))
         if look is python and fix:
-            return 1  # it could not read what follows
+            break  # it could not read what follows
     return min(failures, 1)
+
+
+def complete(kind: str) -> int:
+    """See that Python or TeX is complete, install what is missing, or say how to."""
+    look = {"python": missing_python, "tex": missing_tex}[kind]
+    missing, packages = look()
+    if missing and packages and apt_install(packages, missing):
+        missing, packages = look()
+    if missing:
+        print(f"homework: missing: {', '.join(missing)}", file=sys.stderr)
+        by_hand = f"Run: sudo apt-get install {packages}" if packages else ""
+        print(TEX_ELSEWHERE if kind == "tex" else by_hand, file=sys.stderr)
+    return 2 if missing else 0
 
 
 def missing_python() -> tuple[list[str], str]:
@@ -124,12 +130,15 @@ def packages(lock: Path = ROOT / "requirements.lock") -> tuple[str, str]:
     wanted = {name: version for name, version, marker in lines
               if not marker or Marker(marker).evaluate()}  # fmt: skip
     here = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    same = lambda name, version: here.get(name, "").partition("+")[0] == version.partition("+")[0]
+    plain = lambda version: version.partition("+")[0]  # 2.14.1+cpu is 2.14.1
     wrong = [f"{name} is {here.get(name, 'missing')}, not {version}"
-             for name, version in wanted.items() if not same(name, version)]  # fmt: skip
+             for name, version in wanted.items()
+             if plain(here.get(name, "")) != plain(version)]  # fmt: skip
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        return "; ".join(wrong[:3]) + more, "rm -r .venv && make setup"
+        return (
+            f"{len(wrong)} are not as locked: {'; '.join(wrong[:3])}",
+            "rm -r .venv && make setup",
+        )
     return f"{len(wanted)} as in {lock.name}", ""
 
 
@@ -178,19 +187,8 @@ def data() -> tuple[str, str]:
     return f"{found}; the rest is downloaded when first needed", ""
 
 
-def address() -> tuple[str, str]:
-    """The repository's own address, which badges, Colab cells and the README are made from."""
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r'^Repository = "(.*)"', project, re.M)
-    if found is None or "OWNER/REPO" in found[1]:
-        fix = "put it there in place of OWNER/REPO, then run `make badges`"
-        return "Colab badges lead nowhere until it stands in pyproject.toml", fix
-    return found[1], ""
-
-
 CHECKS = {"Python": python, "packages": packages, "TeX": tex, "disk and memory": room, "GPU": gpu,
-          "data": data, "address": address}  # fmt: skip
-NOTES = ("data", "address")  # what no build needs: it is told, and is no failure
+          "data": data}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,12 +1,7 @@
 """What a notebook says and shows: values, claims, figures, tables, source, recorded runs.
 
-``record`` hands a number to the LaTeX answers, ``claim`` a statement that the notebook has just
-checked, ``stamp`` how the run was made. Each stores a MIME bundle of its own in the cell's
-output, so that the executed notebook carries all that the PDF quotes by ``\\val{name}`` and
-``\\verified{name}``.
-
-Colors are Okabe and Ito's, told apart by color-blind readers; every line also gets its own dash
-and marker, so that it is told apart in gray.
+``record``, ``claim`` and ``stamp`` store a MIME bundle of their own in the cell's output, so that
+the executed notebook carries all that the PDF quotes by ``\\val{name}`` and ``\\verified{name}``.
 """
 
 import inspect
@@ -20,7 +15,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from numbers import Integral, Real
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -36,25 +30,20 @@ from . import mime
 from .pdf.notebook import ROOT
 from .pdf.text import table_cell
 from .sweep.runs import load
-from .sweep.table import frame
-
-__all__ = [
-    "alike", "claim", "commit", "frame", "growth", "heat_map", "image_grid", "panels",
-    "provenance", "record", "runs", "show", "show_source", "stamp", "use_style", "versions",
-]  # fmt: skip
+from .sweep.table import frame as frame  # for notebooks to import from here
 
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 _NUMBER = re.compile(r"[-+−±]?[\d,.]*\d(?:e[-+]?\d+)?(?: ?± ?[\d.]+)? ?[%×]?")
 _ABSENT = {"", "-", "–", "—", "nan", "None"}
 
-# Okabe & Ito (2008), "Color Universal Design".
+# Okabe & Ito (2008), "Color Universal Design": for color-blind readers. Every line also gets its
+# own dash and marker, so that it is told apart in gray.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
 )  # fmt: skip
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-RESULTS = ROOT / "data" / "results"
 TEXT_WIDTH = 6.5  # inches: the PDF's letter paper less margins of one inch
 
 
@@ -69,11 +58,12 @@ def record(name: str, value: float | int | str, text: str | None = None) -> None
 
     Raises ValueError for a name that is not ``topic/slug`` or a value that is not finite.
     """
-    _check_name(name)
-    value = _plain(value)
+    value = value.item() if hasattr(value, "item") else value  # of NumPy or torch
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"record {name!r}: {value} is not a finite number")
-    text = text if text is not None else _format(value)
+    if text is None:
+        pattern = {bool: "{}", int: "{:,}", float: "{:.4g}"}.get(type(value), "{}")
+        text = pattern.format(value)
     _emit(mime.RECORD, {"name": name, "value": value, "text": text}, f"{name} = {text}")
 
 
@@ -82,9 +72,6 @@ def claim(name: str, holds: bool, evidence: str) -> None:
 
     No PDF is built from a notebook in which a claim does not hold.
     """
-    _check_name(name)
-    if not evidence.strip():
-        raise ValueError(f"claim {name!r}: say what was checked in `evidence`")
     holds = bool(holds)
     mark = "✓" if holds else "✗ DOES NOT HOLD"
     content = {"name": name, "holds": holds, "evidence": evidence}
@@ -105,6 +92,13 @@ def stamp(
     _emit(mime.STAMP, content | {"stand_in": stand_in}, line)
 
 
+def _emit(kind: str, content: dict, plain: str) -> None:
+    name = content.get("name", "stamp/stamp")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not of the form topic/slug (a–z, 0–9, hyphens)")
+    display({kind: content, "text/plain": plain}, raw=True)
+
+
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the numerical libraries in use."""
     return {"python": platform.python_version()} | {n: version(n) for n in ("numpy", "torch")}
@@ -118,12 +112,11 @@ def commit() -> str:
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
     try:
-        run = subprocess.run(
-            command, cwd=ROOT, env=limits, capture_output=True, text=True, check=True
-        )
+        return subprocess.check_output(
+            command, cwd=ROOT, env=limits, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return run.stdout.strip()
 
 
 # Figures, tables and source
@@ -193,86 +186,95 @@ def show_source(*definitions: Callable) -> None:
     display({mime.SOURCE: source, "text/html": html, "text/plain": source}, raw=True)
 
 
+def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd.DataFrame:
+    """The frame as it reads: numbers formatted, a labeled index as columns of its own."""
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if isinstance(formats, str):
+        formats = dict.fromkeys(frame.select_dtypes("number"), formats)
+    text = frame.astype(object)
+    for name, pattern in (formats or {}).items():
+        text[name] = [pattern.format(value) for value in frame[name]]
+    return text
+
+
+def _as_latex(text: pd.DataFrame) -> str:
+    """What ``_as_text`` gives as a LaTeX table: numbers at the right, long titles in lines."""
+    columns = [[str(value) for value in text[name] if str(value) not in _ABSENT] for name in text]
+    numbers = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
+    titles = [_broken(str(name), text[name]) for name in text.columns]
+    cells = [[table_cell(str(value)) for value in row] for row in text.to_numpy(dtype=object)]
+    table = pd.DataFrame(cells, columns=titles)
+    return table.to_latex(index=False, column_format="".join("lr"[number] for number in numbers))
+
+
+def _broken(title: str, values: pd.Series) -> str:
+    """A column's title, in as many lines as it takes to be hardly wider than the column."""
+    width = max([8, *map(len, title.split()), *values.map(lambda value: len(str(value)))])
+    lines = [table_cell(line) for line in textwrap.wrap(title, width, break_on_hyphens=False)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[b]{{{stacked}}}" if len(lines) > 1 else stacked
+
+
 # Drawings that recur
 
 
 def panels(columns: int = 2, *, height: float = 2.3, **options) -> tuple[Figure, Sequence[Axes]]:
     """A figure as wide as the text with ``columns`` axes side by side; ``height`` in inches."""
-    return plt.subplots(1, columns, figsize=(TEXT_WIDTH, height), squeeze=True, **options)
+    return plt.subplots(1, columns, figsize=(TEXT_WIDTH, height), **options)
 
 
 def heat_map(
     values: pd.DataFrame | np.ndarray,
     *,
+    ax: Axes,
     xlabel: str = "",
     ylabel: str = "",
-    title: str = "",
     pattern: str = "{:.2f}",
-    ax: Axes | None = None,
     **options,
-) -> Figure:
-    """A matrix as colored squares with its numbers in them; ``pattern=""`` leaves these out.
+) -> None:
+    """A matrix as colored squares with its numbers in them; ``options`` go to ``imshow``.
 
-    Rows and columns are named as the frame's index and columns are. ``options`` go to ``imshow``.
+    Rows and columns are named as the frame's index and columns are.
     """
     table = pd.DataFrame(values)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(min(TEXT_WIDTH, 1.4 + 0.8 * table.shape[1]), 2.4))
-    drawn = ax.imshow(table.to_numpy(dtype=float), aspect=options.pop("aspect", "auto"), **options)
+    drawn = ax.imshow(table.to_numpy(dtype=float), aspect="auto", **options)
     ax.set_xticks(range(table.shape[1]), table.columns)
     ax.set_yticks(range(table.shape[0]), table.index)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(False)
-    for (row, column), value in np.ndenumerate(table.to_numpy(dtype=float)) if pattern else ():
+    for (row, column), value in np.ndenumerate(table.to_numpy(dtype=float)):
         red, green, blue, _ = drawn.cmap(drawn.norm(value))
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
         ax.text(column, row, pattern.format(value), ha="center", va="center", color=ink)
-    return ax.figure
 
 
-def growth(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    unit: str = "",
-    ax: Axes | None = None,
-) -> Figure:
+def growth(series: Mapping[str, Mapping[float, float]], *, unit: str, ax: Axes) -> None:
     """Costs against sizes, both logarithmic; the legend gives each fitted exponent.
 
-    ``series`` maps a name to sizes and costs. The fitted line of cost ∝ sizeᵖ is drawn thin.
-    ``unit`` names the size in the legend, as in T^1.02.
+    ``series`` maps a name to the cost of each size, and ``unit`` is the size's symbol. The
+    fitted line of cost ∝ sizeᵖ is drawn thin.
     """
-    from .counting import growth_exponent
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=(TEXT_WIDTH, 2.6))
-    for name, (sizes, costs) in series.items():
-        exponent = growth_exponent(sizes, costs)
-        (line,) = ax.loglog(
-            sizes, costs, ls="none", label=f"{name}: {unit or xlabel}^{exponent:.2f}"
-        )
-        middle = [math.exp(np.mean(np.log(numbers))) for numbers in (sizes, costs)]
-        fitted = [middle[1] * (size / middle[0]) ** exponent for size in sizes]
-        ax.loglog(sizes, fitted, color=line.get_color(), marker="", lw=0.8)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend()
-    return ax.figure
+    for name, costs in series.items():
+        x, y = (np.log(list(numbers)) for numbers in (costs.keys(), costs.values()))
+        exponent, factor = np.polyfit(x, y, 1)
+        label = f"{name}: ${unit}^{{{exponent:.2f}}}$"
+        (points,) = ax.loglog(*np.exp([x, y]), ls="none", label=label)
+        fitted = np.exp([x, exponent * x + factor])
+        ax.loglog(*fitted, color=points.get_color(), marker="", lw=0.8)
+    ax.legend(fontsize=7, labelspacing=0.2, borderaxespad=0)
 
 
-def image_grid(
-    images: Sequence, titles: Sequence[str] = (), *, columns: int = 8, **options
-) -> Figure:
-    """Small pictures (H, W) in rows of ``columns``, dark on white; ``options`` go to ``imshow``."""
+def image_grid(images: Sequence, titles: Sequence[str], *, columns: int) -> Figure:
+    """Small pictures (H, W) in rows of ``columns``, dark on white."""
     rows = -(-len(images) // columns)
-    size = TEXT_WIDTH / columns
-    high = size + (0.16 * max((t.count("\n") + 1 for t in titles), default=0))
+    high = TEXT_WIDTH / columns + 0.16 * max(title.count("\n") + 1 for title in titles)
     figure, grid = plt.subplots(rows, columns, figsize=(TEXT_WIDTH, rows * high), squeeze=False)
-    for i, ax in enumerate(grid.flat):
+    for ax in grid.flat:
         ax.set_axis_off()
-        if i < len(images):
-            ax.imshow(np.asarray(images[i]), **{"cmap": "gray_r"} | options)
-            ax.set_title(titles[i] if i < len(titles) else "", fontsize=7)
+    for ax, image, title in zip(grid.flat, images, titles, strict=False):
+        ax.imshow(np.asarray(image), cmap="gray_r")
+        ax.set_title(title, fontsize=7)
     return figure
 
 
@@ -309,74 +311,13 @@ def alike(runs: list[dict], *varied: str) -> list[dict]:
 
 def provenance(runs: list[dict]) -> str:
     """How recorded runs were made: data, device, versions, when."""
-    stamps = [run["stamp"] for run in runs]
+    stamps, several = [run["stamp"] for run in runs], "s" * (len(runs) > 1)
     distinct = lambda values: ", ".join(dict.fromkeys(values))
     parts = [
-        f"{len(runs)} recorded run{'s' * (len(runs) > 1)} on {distinct(s['data'] for s in stamps)}",
+        f"{len(runs)} recorded run{several} on {distinct(s['data'] for s in stamps)}",
         distinct(s["device"] for s in stamps),
         distinct(run["hardware"] for run in runs),
         "torch " + distinct(s["torch"] for s in stamps),
         distinct(run["finished"][:10] for run in runs),
     ]
     return "; ".join(parts)
-
-
-# How things read
-
-
-def _format(value: float | int | str | bool) -> str:
-    """A number as it reads in print: ``12,345`` or ``0.1235``."""
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _plain(value):
-    """NumPy and torch scalars as plain Python numbers."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    raise ValueError(f"cannot record a {type(value).__name__}: give a number or a string")
-
-
-def _as_text(frame: pd.DataFrame, formats: str | Mapping[str, str] | None) -> pd.DataFrame:
-    """The frame as it reads: numbers formatted, a labeled index as columns of its own."""
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
-    if isinstance(formats, str):
-        formats = dict.fromkeys(frame.select_dtypes("number"), formats)
-    text = frame.astype(object)
-    for name, pattern in (formats or {}).items():
-        text[name] = [pattern.format(value) for value in frame[name]]
-    return text
-
-
-def _as_latex(text: pd.DataFrame) -> str:
-    """What ``_as_text`` gives as a LaTeX table: numbers at the right, long titles in lines."""
-    columns = [[str(value) for value in text[name] if str(value) not in _ABSENT] for name in text]
-    numbers = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
-    titles = [_broken(str(name), text[name]) for name in text.columns]
-    cells = [[table_cell(str(value)) for value in row] for row in text.to_numpy(dtype=object)]
-    table = pd.DataFrame(cells, columns=titles)
-    return table.to_latex(index=False, column_format="".join("lr"[number] for number in numbers))
-
-
-def _broken(title: str, values: pd.Series) -> str:
-    """A column's title, in as many lines as it takes to be hardly wider than the column."""
-    width = max([8, *map(len, title.split()), *values.map(lambda value: len(str(value)))])
-    lines = [table_cell(line) for line in textwrap.wrap(title, width, break_on_hyphens=False)]
-    stacked = r" \\ ".join(lines)
-    return rf"\shortstack[b]{{{stacked}}}" if len(lines) > 1 else stacked
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not of the form topic/slug (a–z, 0–9, hyphens)")
-
-
-def _emit(mime_type: str, content: dict, plain: str) -> None:
-    display({mime_type: content, "text/plain": plain}, raw=True)

@@ -111,8 +111,8 @@ def negative_sampling_loss(
     ``center`` (B, h) holds their vectors v, ``observed`` (B,) their words o, and ``negatives``
     (B, K) the words k drawn for them.
     """
-    attracted = (outside[observed] * center).sum(-1)  # (B,)
-    repelled = (outside[negatives] @ center[..., None]).squeeze(-1)  # (B, K)
+    attracted = (F.embedding(observed, outside) * center).sum(-1)  # (B,)
+    repelled = (F.embedding(negatives, outside) @ center[..., None]).squeeze(-1)  # (B, K)
     return -F.logsigmoid(attracted) - F.logsigmoid(-repelled).sum(-1)
 
 

@@ -21,7 +21,7 @@ from helpers.attention_complexity import (
     windowed_attention,
 )
 
-quickly = settings(max_examples=40, deadline=None)
+quickly = settings(max_examples=40)
 lengths, widths = st.integers(1, 40), st.integers(1, 6)
 seeds = st.integers(0, 2**31)
 
@@ -43,18 +43,11 @@ def assert_same(f, g, qkv):
 
 
 @quickly
-@given(T=lengths, d=widths, scale=st.none() | st.floats(0.1, 2), seed=seeds)
-def test_softmax_attention_is_pytorchs(T, d, scale, seed):
-    reference = partial(F.scaled_dot_product_attention, scale=scale)
-    assert_same(partial(softmax_attention, scale=scale), reference, random_qkv(T, d, seed))
-
-
-def test_a_mask_is_pytorchs_and_other_keys_may_be_fewer():
-    q, k, v = random_qkv(9, 4)
-    mask = band_mask(9, 3)
-    reference = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    torch.testing.assert_close(softmax_attention(q, k, v, mask=mask), reference)
-    assert softmax_attention(q, k[..., :5, :], v[..., :5, :]).shape == q.shape
+@given(T=lengths, d=widths, seed=seeds, width=st.none() | st.integers(1, 9))
+def test_softmax_attention_is_pytorchs_with_and_without_a_mask(T, d, seed, width):
+    mask = band_mask(T, width) if width else None
+    reference = partial(F.scaled_dot_product_attention, attn_mask=mask)
+    assert_same(partial(softmax_attention, mask=mask), reference, random_qkv(T, d, seed))
 
 
 @quickly
@@ -120,14 +113,6 @@ def test_random_features_have_the_exponential_as_their_mean():
     phi = partial(positive_features, directions=directions)
     mean = 1600 * (phi(q) * chances) @ phi(k).mT
     torch.testing.assert_close(mean, (q @ k.mT / 2**0.5).exp())
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_a_causal_window_sees_no_later_token(causal):
-    q, k, v = random_qkv(11, 3, batch=())
-    first = windowed_attention(q, k, v, width=5, causal=causal)[4].sum()
-    later = sum(g[5:].abs().sum() for g in torch.autograd.grad(first, (k, v)))
-    assert (later == 0) == causal
 
 
 # The notebook's proofs, each broken by one change in the notebook or in the helpers. What is

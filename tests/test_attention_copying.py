@@ -1,18 +1,12 @@
 """Self-attention that copies: closed forms, bounds, and proofs that break when they should."""
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import Proofs, verified
-from torch.nn.functional import scaled_dot_product_attention
 
 from helpers import attention_copying as copying
-
-few = settings(deadline=None, max_examples=40, derandomize=True)
-norms = st.floats(0, 12).map(lambda beta: torch.tensor(beta, dtype=torch.float64))
 
 
 def test_tokens_are_the_sums_of_the_question():
@@ -22,17 +16,7 @@ def test_tokens_are_the_sums_of_the_question():
     torch.testing.assert_close(unit @ unit.mT, torch.eye(4, dtype=torch.float64))
 
 
-@few
-@given(beta=norms)
-def test_weights_and_errors_are_those_of_attention(beta):
-    tokens = beta * copying.mix(copying.orthogonal_vectors(6))
-    outputs = scaled_dot_product_attention(*[tokens[None]] * 3, scale=1.0)[0]
-    torch.testing.assert_close(copying.closed_weights(beta) @ tokens, outputs)
-    errors = (outputs - tokens).norm(dim=-1)
-    torch.testing.assert_close(errors, copying.closed_errors(beta), atol=1e-12, rtol=0)
-
-
-@few
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), size=st.floats(0, 8), source=st.integers(0, 4))
 def test_the_bound_overshoots_by_the_weight_of_the_source_where_errors_add_up(seed, size, source):
     """Values on one side of the source: y is off by Σ e^{−gap} distance / Σ e^{−gap}."""
@@ -47,13 +31,6 @@ def test_the_bound_overshoots_by_the_weight_of_the_source_where_errors_add_up(se
     torch.testing.assert_close(bound, error / weights[source])
 
 
-@pytest.mark.parametrize("sources", list(itertools.product(range(3), repeat=3)))
-def test_routing_query_gives_the_source_the_whole_gap(sources):
-    tokens = 1.3 * copying.mix(copying.orthogonal_vectors(5))
-    scores = tokens @ copying.routing_query(tokens, sources, gap=20.0).mT @ tokens.mT
-    torch.testing.assert_close(scores, 20 * torch.eye(3, dtype=torch.float64)[list(sources)])
-
-
 # The notebook's proofs, each broken by one change in the notebook or in the helpers.
 
 
@@ -61,11 +38,6 @@ def test_routing_query_gives_the_source_the_whole_gap(sources):
 def proofs():
     yield Proofs("attention_copying", copying, without=("panels(2",))
     torch.set_default_dtype(torch.float32)  # the notebook computes in float64
-
-
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("attention_copying") == set(proofs.claims)
-    assert all(proofs.claims.values()), proofs.claims
 
 
 MUTATIONS = [
@@ -97,5 +69,7 @@ def test_a_broken_proof_fails(proofs, name, old, new):
     assert not proofs.holds(f"copying/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"copying/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"copying/{name}" for name, _, _ in MUTATIONS}
+    assert verified("attention_copying") == can_fail == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims

@@ -3,8 +3,6 @@
 import nbformat
 import pytest
 from pdf_fixtures import executed
-from pypdf import PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, NameObject, StreamObject, TextStringObject
 
 from helpers.pdf.check import (
     check_acknowledgement,
@@ -12,7 +10,7 @@ from helpers.pdf.check import (
     check_log,
     check_name,
     check_pages,
-    check_pdf,
+    check_size,
 )
 from helpers.pdf.notebook import as_run
 
@@ -78,6 +76,10 @@ def test_cells_must_be_run_in_order_and_succeed():
     assert "cell 1 failed" in texts(cells(failing, as_is=True))
     failing.cells[0].metadata["tags"] = ["raises-exception"]
     assert cells(failing) == []
+    uncounted = executed(nbformat.v4.new_output("stream", text="1"))
+    uncounted.cells[0].execution_count = None
+    assert "was not run" in texts(cells(uncounted))
+    assert cells(uncounted, as_is=True) == []
     mixed = executed()
     mixed.cells.append(nbformat.v4.new_code_cell("y", execution_count=1))
     assert [finding.fatal for finding in cells(mixed)] == [True]
@@ -90,54 +92,10 @@ def test_every_question_needs_pages():
     assert check_pages({"questions": [question | {"first": 2, "last": 3}]}) == []
 
 
-def dictionary(**entries):
-    return DictionaryObject({NameObject(f"/{k}"): v for k, v in entries.items()})
-
-
-def font(subtype="Type1", embedded=True, **more):
-    file = {"FontFile2": dictionary()} if embedded else {}
-    name, kind = NameObject("/Times"), NameObject(f"/{subtype}")
-    return dictionary(Subtype=kind, BaseFont=name, FontDescriptor=dictionary(**file), **more)
-
-
-def of_pdf(path, resources=None, limit=100.0, told=True):
-    writer = PdfWriter()
-    page = writer.add_blank_page(72, 72)
-    if told:
-        writer.add_metadata({"/Title": "x"})
-        writer.root_object[NameObject("/Lang")] = TextStringObject("en")
-        writer.add_outline_item(title="x", page_number=0)
-    page[NameObject("/Resources")] = resources or dictionary()
-    writer.write(path)
-    return texts(finding for found in check_pdf(path, limit).values() for finding in found)
-
-
-def in_figure(font):
-    form = StreamObject()
-    form[NameObject("/Resources")] = dictionary(Font=dictionary(F=font))
-    return dictionary(XObject=dictionary(X=form))
-
-
-def test_fonts_must_be_embedded_in_pages_figures_and_composites(tmp_path):
-    bare = font(embedded=False)
-    composite = font("Type0", DescendantFonts=ArrayObject([bare]))
-    for resources in (
-        dictionary(Font=dictionary(F=bare)),
-        dictionary(Font=dictionary(F=composite)),
-        in_figure(bare),
-    ):
-        assert "the font /Times is not embedded" in of_pdf(tmp_path / "x.pdf", resources)
-    for good in (dictionary(Font=dictionary(F=font())), in_figure(font("Type3", embedded=False))):
-        assert of_pdf(tmp_path / "x.pdf", good) == ""
-
-
-def test_size_title_language_and_outline_are_looked_at(tmp_path):
-    path = tmp_path / "x.pdf"
-    assert "the limit is 1e-06 MB" in of_pdf(path, limit=1e-6)
-    absent = "x.pdf has no title · x.pdf has no language · x.pdf has no outline"
-    assert of_pdf(path, told=False) == absent
-    path.write_bytes(path.read_bytes()[:200])
-    assert "is not a whole PDF" in texts(check_pdf(path, 100)["a whole PDF"])
+def test_a_large_file_is_told(tmp_path):
+    (tmp_path / "x.pdf").write_bytes(b"x" * 2_000_000)
+    assert check_size(tmp_path / "x.pdf", 3) == []
+    assert "x.pdf has 2.0 MB; the limit is 1.5 MB" in texts(check_size(tmp_path / "x.pdf", 1.5))
 
 
 def test_a_missing_name_or_acknowledgement_is_told_and_stops_nothing():

@@ -4,7 +4,6 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from pdf_fixtures import ROOT
@@ -117,12 +116,3 @@ def test_data_are_at_hand_or_to_be_had(tmp_path, monkeypatch, offline, told):
     assert found.startswith(f"imdb in {tmp_path}")
     assert told in found
     assert bool(fix) == offline
-
-
-def test_an_address_that_nobody_filled_in_is_a_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "ROOT", Path(tmp_path))
-    address = "https://github.com/" + "OWNER/REPO"  # in parts: it stands in pyproject.toml alone
-    (tmp_path / "pyproject.toml").write_text(f'Repository = "{address}"')
-    assert "lead nowhere" in doctor.address()[0]
-    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/us/ours"')
-    assert doctor.address() == ("https://github.com/us/ours", "")

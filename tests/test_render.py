@@ -15,7 +15,6 @@ from pypdf import PdfReader
 from helpers import mime
 from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.errors import UserError
-from helpers.pdf.markdown import pandoc
 from helpers.pdf.notebook import ROOT
 from helpers.pdf.render import render
 from helpers.pdf.typeset import typeset
@@ -45,6 +44,7 @@ def picture(kind="png", color="teal", size=(40, 30), **options):
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><circle r="9"/></svg>'
 
 MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
+    "As $x = \\text{a $b$ c}$ has.": [r"\nbm{x = \text{a $b$ c}} has"],
     "text\n## Heading": [r"\subsubsection{Heading}"],
     "Let $ x_1 < 2 $, \\\\(y\\\\) be, for $5 and $6.": [r"\nbm{x_1 < 2}", r"\nbm{y}", r"\$5 and"],
     "\\begin{align}a &= b \\tag{7}\\end{align}": [r"\nbdisplay{\begin{aligned}a &= b"],
@@ -55,12 +55,21 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
     "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [r"\nbm{n^2}"],
-    "It's $f'(x)$:\n\n$$w'$$": ["It's", r"\nbm{f'(x)}", r"\nbdisplay{w'}"],
+    "It's $f'(x) -- 1$ -- so ...\n\n$$w'$$": [
+        "It's", r"\nbm{f'(x) -- 1} -- so \ldots", r"\nbdisplay{w'}"
+    ],
     "```python\nif x < 1: pass\n```": [r"\hwA{if} x"],
     "As <cite data-cite='known'>Ng (2011)</cite> says[^1].\n\n[^1]: A note.": [
         r"\nbcite{known}{Ng (2011)}", "A note."
     ],
     "![of it](p.svg) <img src='p.png' width='50%'>": [".pdf}{}{of it}", r"{0.500\linewidth}"],
+    "See \\eqref{a_b}, \\ref{c_d}. $$y \\label{a_b}$$\n\n$$z \\tag{Z} \\label{c_d}$$": [
+        "See (1), Z.", r"\nbdisplay{y \qquad\text{(1)}}", r"z \qquad\text{(Z)}"
+    ],
+    "- a list\n\n  | x | y |\n  |---|---|\n  | 1 | 2 |\n": [r"\item", r"\begin{nbtable}"],
+    "سلام Python `x`\n\nA سلام": [
+        r"\nbrtlpar \nbrtl{سلام} \beginL Python\endL{} \beginL \texttt{x}\endL{}", r"A \nbrtl{سلام}"
+    ],
     "![a](attachment:q.gif)": [".png}{30.0bp}{a}"],
 }  # fmt: skip
 
@@ -75,7 +84,7 @@ def test_markdown_is_set_as_jupyter_shows_it(tmp_path):
     for part, expected in zip(latex.split(r"\nbcell")[1:], MARKDOWN.values(), strict=True):
         for text in expected:
             assert text in part, part
-    assert warnings == ["a: cell 5: the environment theorem stands as written"]
+    assert warnings == ["a: cell 6: the environment theorem stands as written"]
 
 
 OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
@@ -100,8 +109,11 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),
     (shows({"image/png": "iVBORw0KGgo="}), ["[In the notebook only: a picture"], "image/png"),
-    (shows({"text/html": "<script>1</script>", "text/plain": "<a.B object at 0x7f00aa>"}),
-     ["[In the notebook only: text/html]"], "text/html"),
+    (shows({"text/html": "<div id='v'></div><script>draw('#v')</script>",
+            "text/plain": "alt.Chart(...)"}), ["[In the notebook only: what JavaScript"], "draws"),
+    (shows({"text/html": "<style>p {}</style>", "text/plain": "<a.B object at 0x7f00aa>"}), [], ""),
+    (shows({"text/html": "<video src='data:video/mp4;base64,AAAA'></video>"}),
+     ["[video]"], "its video"),
     (new_output("stream", text=" 50%\r100%\n<C at 0x7f12345678>"), ["100\\%", "{}C\\text"], ""),
     (new_output("error", ename="E", evalue="x", traceback=["E: x"]), [r"\begin{nberror}"], ""),
 ]  # fmt: skip
@@ -174,16 +186,6 @@ def test_latex_goes_to_no_place_where_it_could_cost_a_file(tmp_path):
         render(write(executed(), tmp_path / "x.ipynb"), tmp_path / "helpers.py")
 
 
-def test_a_missing_pandoc_is_said(tmp_path, monkeypatch):
-    def missing():
-        raise OSError
-
-    pandoc.cache_clear()
-    monkeypatch.setattr("helpers.pdf.markdown.pypandoc.get_pandoc_path", missing)
-    with pytest.raises(UserError, match=r"^pandoc is missing"):
-        rendered(tmp_path, new_markdown_cell("fine"))
-
-
 # One document of many notebooks, each of a kind that is hard to set.
 
 ROWS = "".join(f"| {i} | {i**7} |\n" for i in range(90))
@@ -191,19 +193,24 @@ LONG = [
     new_code_cell(f's = "{"a" * 3000}"', execution_count=1),
     new_output("stream", text=str(list(range(900)))),
     new_output("stream", text="ab" * 2500),
-    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 40}"),
+    new_markdown_cell(f"`{'module.' * 30}` https://a.org/{'path/' * 20}{'a-b-' * 40}"),
     new_markdown_cell(f"| a | b |\n|---|---|\n| {'Word' * 20} | {'some text ' * 30} |"),
     new_markdown_cell("$$ y = " + " + ".join(f"a_{{{i}}} x^{{{i}}}" for i in range(40)) + " $$"),
     new_markdown_cell(rf"$$ \left[ {'x' * 90} \right] $$"),
+    new_markdown_cell(rf"$A = \begin{{matrix}} {' & '.join(['abcdef'] * 30)} \end{{matrix}}$"),
     new_markdown_cell(f"| a | b |\n|---|--:|\n{ROWS}"),
     shows({"text/html": f"<table>{'<tr>' + '<td>123456</td>' * 40 + '</tr>'}</table>"}),
 ]
+WRONG = ["A $x^2^3$ here", "A $(\\left (x)$ here", "A $\\begin {array}{c}$ here"]
+WRONG.append("A $\\begin {CD}A\\end {CD}$ here")
 MATH = [
     new_markdown_cell(r"$\newcommand{\norm}[1]{\|#1\|} \newcommand{\R}{\mathbb{R}}$"),
     new_markdown_cell(r"$\norm{x} \in \R$, $\bm{x} \lt \boldsymbol{\beta}_\mathcal{D}$, $θᵢ²$"),
     new_markdown_cell(r"$\mathbf{\alpha} \color{Plum} x$ $\begin{align}a&=b\end{align}$"),
     new_markdown_cell(r"$\nosuchcommand{x}$ and 𝑥 = 𝛼, $\text{d_model} \iff \LaTeX$ $$\frac{a$$"),
     new_markdown_cell("Привет, γειά ✓ سلام عليكم שלום $größe$ ~~gone~~ [x] → ∀ 🚀"),
+    new_markdown_cell(r"$\frac{1}$, $z$, $$\begin{array}{c} a & b \end{array}$$"),
+    *map(new_markdown_cell, WRONG),
     new_raw_cell(r"\begin{center}raw\end{center}", metadata={"raw_mimetype": "text/latex"}),
     new_raw_cell("raw text & more"),
 ]
@@ -258,9 +265,13 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
     text, warnings, log = typeset_all(tmp_path, long=LONG, math=MATH, hostile=hostile, parts=parts)
     assert "CANARYWASREAD" not in log and not list(tmp_path.rglob("pwned*"))
     told = dict.fromkeys(w for w in warnings if w.startswith(("long", "math", "hostile", "parts")))
+    unreadable = "math: cell {}: a formula that TeX can't read stands as written: "
     assert list(told) == [
         r"math: cell 4: a formula that TeX can't read stands as written: \frac{a",
         r"math: cell 4: a formula has the unknown command \nosuchcommand",
+        rf"{unreadable.format(6)}\frac {{1}}",
+        rf"{unreadable.format(6)}\begin {{array}}{{c}} a & b \end {{array}}",
+        *(f"{unreadable.format(i)}{WRONG[i - 7][3:-6]}" for i in range(7, 11)),
         "parts: cell 4: no .bib file has nokey",
     ]
     assert "in part b" in text and "in part c" not in text
@@ -275,3 +286,26 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
         "[ROCKET]",
     ):
         assert part in text.replace("\n", ""), part
+
+
+def test_a_warning_about_many_cells_is_one_line(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    badge = new_markdown_cell("![a](https://a.b/c.svg) ![d](https://a.b/d.svg)")
+    latex, warnings = rendered(tmp_path, badge, new_markdown_cell("text"), badge.copy())
+    assert warnings == ["a: cells 1, 3: a picture is left out: the network can't be reached"]
+    assert latex.count("[d ") == 2
+
+
+def test_pictures_of_a_notebook_in_a_subfolder_are_found_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.pdf.render.ROOT", tmp_path)
+    for week, color in (("week 1", "red"), ("week 2", "blue")):
+        (tmp_path / "notebooks" / week).mkdir(parents=True)
+        (tmp_path / "notebooks" / week / "p.png").write_bytes(
+            base64.b64decode(picture(color=color))
+        )
+    rendered(tmp_path, new_markdown_cell("![](p.png)"), name="week-2-homework")
+    (found,) = (tmp_path / "notebooks" / "week-2-homework.figures").iterdir()
+    assert found.read_bytes() == (tmp_path / "notebooks" / "week 2" / "p.png").read_bytes()

@@ -59,17 +59,11 @@ def test_sensitivity_is_the_finite_difference():
 
 @pytest.fixture(scope="module")
 def proofs():
-    return Proofs(
-        "rnn2d_parameters", rnn2d, without=("= panels(", "= fashion_mnist("), until="results = []"
-    )
+    left_out = ("= panels(", "= fashion_mnist(", "= halve(")
+    return Proofs("rnn2d_parameters", rnn2d, without=left_out, until="results = []")
 
 
 TRAINED = {"rnn2d/context-task", "rnn2d/texture-task", "rnn2d/last-pixel"}
-
-
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("rnn2d_parameters") <= set(proofs.claims) | TRAINED
-    assert all(proofs.claims.values()), proofs.claims
 
 
 MUTATIONS = [
@@ -99,8 +93,11 @@ def test_a_broken_proof_fails(proofs, name, old, new):
     assert not proofs.holds(f"rnn2d/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"rnn2d/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"rnn2d/{name}" for name, _, _ in MUTATIONS}
+    assert can_fail == set(proofs.claims)
+    assert verified("rnn2d_parameters") <= can_fail | TRAINED
+    assert all(proofs.claims.values()), proofs.claims
 
 
 def trained(proofs, **changed):
@@ -119,7 +116,7 @@ def trained(proofs, **changed):
     state, claims = proofs.state | {"results": pd.DataFrame(rows)}, {}
     state["TILES"] = {"context": 15, "texture": 5}
     for cell in proofs.cells[proofs.stop + 1 :]:
-        if "def runs" in cell or "rnn2d/context-task" in cell:
+        if "def runs" in cell or "wide_view" in cell:
             claims |= proofs.run(cell, state)
     return claims
 

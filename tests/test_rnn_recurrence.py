@@ -1,11 +1,10 @@
 """The recurrence, the rule it follows, and proofs that break when they should."""
 
 import math
-from itertools import product
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from proofs import Proofs, verified
 
@@ -13,7 +12,6 @@ from helpers import rnn_recurrence
 from helpers.rnn_recurrence import LinearRNN, compare_positions
 
 HOMEWORK = LinearRNN()
-unhurried = settings(deadline=None)  # a busy machine is no failure
 integers = st.integers(-(10**30), 10**30)
 small = st.integers(-5, 5)
 networks = st.builds(LinearRNN, w_x=small, w_h=small, b_h=small, w_y=small, b_y=small, h_0=small)
@@ -24,7 +22,6 @@ def output(inputs):
 
 
 @given(networks, st.lists(integers, max_size=40))
-@unhurried
 def test_every_weight_counts(rnn, inputs):
     T = len(inputs)
     driven = sum(rnn.w_h ** (T - t) * (rnn.w_x * x + rnn.b_h) for t, x in enumerate(inputs, 1))
@@ -32,7 +29,6 @@ def test_every_weight_counts(rnn, inputs):
 
 
 @given(networks, small)
-@unhurried
 def test_the_readout_is_the_sigmoid_with_weight_and_bias(rnn, h):
     expected = 1 / (1 + math.exp(-(rnn.w_y * h + rnn.b_y)))
     assert rnn.readout(h).item() == pytest.approx(expected, rel=1e-5)
@@ -41,23 +37,10 @@ def test_the_readout_is_the_sigmoid_with_weight_and_bias(rnn, h):
 
 
 @given(st.lists(integers, max_size=60))
-@unhurried
 def test_the_rule_compares_the_last_parity_with_the_other(inputs):
     lead = sum(x if (len(inputs) - t) % 2 == 0 else -x for t, x in enumerate(inputs, 1))
     y = 1 if lead > 0 else 0 if lead < 0 else 0.5
     assert output(inputs) == compare_positions(inputs) == y
-
-
-@pytest.mark.parametrize("T", range(7))
-def test_every_short_sequence(T):
-    assert all(output(xs) == compare_positions(xs) for xs in product((-1, 0, 1), repeat=T))
-
-
-@given(st.lists(st.integers(-(2**18), 2**18), min_size=1, max_size=64))
-@unhurried
-def test_float32_is_exact_within_its_bound(inputs):
-    assert sum(map(abs, inputs)) <= 2**24
-    assert HOMEWORK.states(torch.tensor(inputs).float())[-1] == HOMEWORK.states(inputs)[-1]
 
 
 # The notebook's proofs, each broken by one wrong formula in the notebook or in the helpers.
@@ -66,11 +49,6 @@ def test_float32_is_exact_within_its_bound(inputs):
 @pytest.fixture(scope="module")
 def proofs():
     return Proofs("rnn_recurrence", rnn_recurrence)
-
-
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("rnn_recurrence") == set(proofs.claims)
-    assert all(proofs.claims.values()), proofs.claims
 
 
 WRONG = [
@@ -110,5 +88,7 @@ def test_a_wrong_formula_fails(proofs, name, old, new):
     assert not proofs.holds(f"rnn/{name}", old, new)
 
 
-def test_each_claim_has_a_wrong_formula(proofs):
-    assert {f"rnn/{name}" for name, _, _ in WRONG} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"rnn/{name}" for name, _, _ in WRONG}
+    assert verified("rnn_recurrence") == can_fail == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims

@@ -75,23 +75,18 @@ def proofs():
     torch.set_default_dtype(before)
 
 
-def test_every_claim_of_the_answer_is_proved(proofs):
-    assert verified("skipgram_sampling") <= set(proofs.claims) | {LEARNS}
-    assert all(proofs.claims.values()), proofs.claims
-
-
 MUTATIONS = [
     ("gradient-center", "return p @ outside - outside[obs", "return p @ outside + outside[obs"),
     ("gradient-outside", "residual[observed] - 1", "residual[observed] - 2"),
     ("gradient-outside", "np.outer(residual, center)", "np.outer(abs(residual), center)"),
-    ("cost-center", "(2 * d * h, 2 * d * h - 1, d, d)", "(2 * d * h, 2 * d * h, d, d)"),
+    ("cost-center", "[2 * d * h, 2 * d * h - 1, d, d]", "[2 * d * h, 2 * d * h, d, d]"),
     ("cost-center", "np.exp(outside @ center)", "np.exp(outside @ center - 0.0)"),
-    ("cost-step", "(3 * d * h, 2 * d * h, d, d)", "(3 * d * h, 2 * d * h - 1, d, d)"),
-    ("weighted-average", "(p[:, None] * (U - U[o]))", "(p[:, None] * (U[o] - U))"),
-    ("weighted-average", "(p[:, None] * (U - U[o]))", "((U - U[o]) / d)"),
+    ("cost-step", "[3 * d * h, 2 * d * h, d, d]", "[3 * d * h, 2 * d * h - 1, d, d]"),
+    ("weighted-average", "(p[:, None] * (U - U[333]))", "(p[:, None] * (U[333] - U))"),
+    ("weighted-average", "(p[:, None] * (U - U[333]))", "((U - U[333]) / 1000)"),
     ("softmax-unbiased", "abs(S * variance / spread - 1)", "abs(variance / spread - 1)"),
     ("softmax-unbiased", "return outside[samples].mean(-2)", "return outside[samples].sum(-2)"),
-    ("sample-cost", "tally.total() == (S + 1) * h", "tally.total() == S * h"),
+    ("sample-cost", ".sum() == (S + 1) * h", ".sum() == S * h"),
     ("self-normalized-rate", "limit = -(p**2 / q)", "limit = -0.7 * (p**2 / q)"),
     ("self-normalized-rate", "limit = -(p**2 / q)", "limit = (p**2 / q)"),
     ("self-normalized-rate", "limit = -(p**2 / q)", "limit = -(p / q)"),
@@ -109,8 +104,11 @@ def test_a_broken_proof_fails(proofs, name, old, new):
     assert not proofs.holds(f"skipgram/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"skipgram/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"skipgram/{name}" for name, _, _ in MUTATIONS}
+    assert can_fail == set(proofs.claims)
+    assert verified("skipgram_sampling") <= can_fail | {LEARNS}
+    assert all(proofs.claims.values()), proofs.claims
 
 
 LEARNS = "skipgram/negative-sampling-learns"

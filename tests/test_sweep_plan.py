@@ -38,25 +38,9 @@ def test_an_axis_is_a_list_of_values_and_ranges(axis, values):
 
 @pytest.mark.parametrize(
     "axis",
-    [
-        "a",
-        "a=",
-        "=1",
-        "a b=1",
-        "a=1,,2",
-        "a={b: 1}",
-        "a=x: 1",
-        "a=x[1",
-        "a=*x",
-        "a=1:2:0",
-        "a=1:5:-1",
-        "a=0:1e9",
-        "a=[1,2",
-        "a='x,y",
-        "a=['x]",
-        "a=0.1:0.5",
-    ],
-)
+    ["a", "a=", "=1", "a b=1", "a=1,,2", "a={b: 1}", "a=x: 1", "a=x[1", "a=*x", "a=1:2:0",
+     "a=1:5:-1", "a=0:1e9", "a=1e40:2e41:1", "a=[1,2", "a='x,y", "a=['x]", "a=0.1:0.5"],
+)  # fmt: skip
 def test_a_wrong_axis_is_refused_in_one_line(axis):
     with pytest.raises(UserError) as caught:
         grid([axis])
@@ -64,10 +48,10 @@ def test_a_wrong_axis_is_refused_in_one_line(axis):
 
 
 def test_more_runs_than_anyone_waits_for_are_refused_before_they_are_made():
-    with pytest.raises(UserError, match=r"would be 10,000,000,000 runs; a sweep has at most 100,0"):
-        grid(["a=1:100000", "b=1:100000"])
-    with pytest.raises(UserError, match="would be 200,000 runs"):
-        cross(grid(["a=1:100000"]), grid(["b=1,2"]))
+    with pytest.raises(UserError, match="a sweep has at most 100,000"):
+        grid([f"{name}=1:1000" for name in "abcdef"])
+    with pytest.raises(UserError, match="a sweep has at most 100,000"):
+        cross(grid(["a=1:1000"]), grid(["b=1:1000"]))
 
 
 def test_zip_takes_axes_side_by_side():
@@ -79,7 +63,7 @@ def test_zip_takes_axes_side_by_side():
 
 def test_runs_come_from_a_table_and_cross_with_a_grid(tmp_path):
     path = tmp_path / "runs.csv"
-    path.write_text("\ufeffa,b\n1,x\n2,\n2,\n", encoding="utf-8")
+    path.write_text("\ufeffa, b\n1, x\n\n2,\n2,\n", encoding="utf-8")
     assert table(path) == [{"a": "1", "b": "x"}, {"a": "2"}]
     assert len(cross(table(path), grid(["c=1,2"]))) == 4
 
@@ -87,10 +71,13 @@ def test_runs_come_from_a_table_and_cross_with_a_grid(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"n,n\n1,2\n", "names 'n' twice"),
+        (b"n,n\n1,2\n", r"the header is \['n', 'n'\], not parameter names, each once"),
+        (b"n,,m\n1,2,3\n", r"the header is \['n', '', 'm'\]"),
+        (b"n;m\n1;2\n", r"the header is \['n;m'\]"),
         (b"\xff\xfe\n", "not a CSV file"),
         (b'n\n"1', "not a CSV file"),
-        (b"n\n\n\n1,2\n", r"more values than names in the header: \['2'\]"),
+        (b"n\n\n\n1,2\n", r"\['1', '2'\] is not a value for each of n"),
+        (b"", "has no runs"),
         (b"n,m\n\n\n", "has no runs"),
     ],
 )
@@ -99,5 +86,3 @@ def test_a_table_that_is_ambiguous_or_broken_is_refused(tmp_path, content, messa
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         table(path)
-    with pytest.raises(UserError, match="Is a directory"):
-        table(tmp_path)

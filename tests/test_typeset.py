@@ -23,13 +23,13 @@ def run(name, *outputs):
 
 
 def test_values_and_claims_are_gathered_and_a_name_belongs_to_one_notebook():
-    values, claims = gather([run("a", claim("a/b"), value("a/n", "12,345")), run("b")])
+    values, claims = gather([run("a", claim("a/b"), value("a/n", "12,345")), run("b")], "quick")
     assert values == {"a/n": "12,345"}
     assert claims["a/b"].notebook == "a"
     with pytest.raises(UserError, match="b uses the name 'a/n' that a uses"):
-        gather([run("a", value("a/n")), run("b", value("a/n"))])
+        gather([run("a", value("a/n")), run("b", value("a/n"))], "quick")
     with pytest.raises(UserError, match="a: the claim 'a/b' does not hold"):
-        gather([run("a", claim("a/b", False))])
+        gather([run("a", claim("a/b", False))], "quick")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_values_and_claims_are_gathered_and_a_name_belongs_to_one_notebook():
     ],
 )
 def test_an_answer_may_name_only_what_was_recorded_or_proved(tmp_path, macro, told):
-    known = gather([run("a", claim("a/c"), value("a/v"))])
+    known = gather([run("a", claim("a/c"), value("a/v"))], "quick")
     answer = tmp_path / "answer.tex"
     answer.write_text("\\val{a/v} \\verified{a/c}\n% \\val{a/comment}\n", encoding="utf-8")
     check_answers([answer], *known)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from .errors import UserError
-from .notebook import read_notebook
+from .notebook import read_notebook, read_text
 
 KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
@@ -70,7 +70,7 @@ def editions(folder: Path) -> list[str]:
     return sorted(
         path.stem
         for path in folder.glob("*.tex")
-        if "\\documentclass" in without_comments(path.read_text(encoding="utf-8", errors="replace"))
+        if "\\documentclass" in without_comments(read_text(path))
     )
 
 
@@ -183,13 +183,11 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     question = Question(
         number=number,
         title=_braced(source[match.end() :]),
-        points=given["points"],
         notebooks=tuple(names["notebook"]),
-        part=given["part"],
         as_is=bool(given["as-is"]),
         checks=tuple(names["checks"]),
-        asked=given["asked"],
         answers=tuple(re.findall(r"\\answer\{([^{}]+)\}", source)),
+        **{key: given[key] for key in ("points", "part", "asked")},
     )
     options = {"points": question.points, "part": question.part, "asked": question.asked,
                "notebook": ",".join(map(file_name, question.notebooks)),
@@ -217,7 +215,7 @@ def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, 
     """All that people typed for a document, by where: fonts must have its characters."""
     texts = {STUDENT: " ".join(student.values())}
     for path in [source, *answer_files(source, edition)]:
-        texts[str(path)] = path.read_text(encoding="utf-8")
+        texts[str(path)] = read_text(path)
     for name in edition.notebooks:
         path = source.parent.parent / "notebooks" / f"{name}.ipynb"
         if path.exists():

@@ -4,38 +4,35 @@ MathJax forgives what TeX does not: ``$$\\begin{align}…$$``, ``x_\\mathcal{D}`
 ``\\text{d_model}``, a ``\\newcommand`` that holds from then on, in every later cell.
 """
 
+import itertools
 import re
 import unicodedata
 
 from matplotlib.colors import is_color_like, to_hex
 
 from .glyphs import MATH_FONT, coverage, find_tex_font
+from .text import characters
 
-_GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
+GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
 for _ in range(3):  # braces, four deep
-    _GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{_GROUP})*\}}"
+    GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{GROUP})*\}}"
 _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand\*?|DeclareMathOperator(?P<star>\*?)|def)\s*"
     r"(?:\{\s*\\(?P<braced>[A-Za-z]+)\s*\}|\\(?P<bare>[A-Za-z]+))\s*"
-    rf"(?:\[(?P<count>\d)\])?(?P<default>\[[^]]*\])?(?P<hashes>(?:#\d)*)\s*(?P<body>{_GROUP})"
+    rf"(?:\[(?P<count>\d)\])?(?P<default>\[[^]]*\])?(?P<hashes>(?:#\d)*)\s*(?P<body>{GROUP})"
 )
 _ONE_ARGUMENT = (
     r"\\(?:math\w+|sym\w+|bm|boldsymbol|text\w*|mbox|operatorname\*?|vec|hat|widehat|bar|tilde|"
-    r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + _GROUP + ")"
+    r"widetilde|dot|ddot|overline|underline|sqrt|[dt]?frac\s*" + GROUP + ")"
 )
-_TWICE = re.compile(rf"(?<!\\)([_^])\s*(?:{_GROUP}|\\[A-Za-z]+|[^\\{{}}\s])\s*\1")  # x^2^3
-_ALIGNED = {"align": "aligned", "gather": "gathered", "multline": "gathered"}
-_ALIGNED |= {
-    "split": "aligned",
-    "flalign": "aligned",
-    "alignat": "alignedat",
-    "eqnarray": "array}{rcl",
-}
+_LABEL = re.compile(r"(?:\\tag\{([^{}]*)\}\s*)?\\label\s*\{([^{}]*)\}(?:\s*\\tag\{([^{}]*)\})?")
+_ALIGNED = dict.fromkeys(("align", "split", "flalign"), "aligned")
+_ALIGNED |= dict.fromkeys(("gather", "multline"), "gathered")
+_ALIGNED |= {"alignat": "alignedat", "eqnarray": "array}{rcl"}
 _ALONE = ("equation", "displaymath", "math", *_ALIGNED)  # environments that begin mathematics
 _BARE = ("aligned", "gathered", "alignedat", "array", "cases", "dcases", "subarray")
 _BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"))
 ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
-_KNOWN = ENVIRONMENTS | {"rcases", "drcases", "dcases*", "cases*", *(f"{n}*" for n in _BARE)}
 _LONG = 150  # letters of a formula that is perhaps wider than the line, and can't be broken
 _SYMBOLS = {"bf": "symbf", "rm": "symup", "it": "symit", "sf": "symsf", "tt": "symtt"}
 _GREEK = (
@@ -72,9 +69,10 @@ class Formulas:
         body = self._tidy(_DEFINITION.sub(self._define, body))
         if not _balanced(body):
             return None
-        body = _without_numbers(body)
-        if macro == r"\nbdisplay" and len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):
-            body = rf"\adjustbox{{max width=\linewidth}}{{$\displaystyle {body}$}}"
+        body = re.sub(r"(?<!\\)((?:\\\\)*\\)$", r"\1 ", _without_numbers(body))  # "\ " at its end
+        if len(body) > _LONG and re.search(r"\\(?:begin|left)\b", body):  # what can't be broken
+            style = r"\displaystyle " if macro == r"\nbdisplay" else ""
+            body = rf"\adjustbox{{max width=\linewidth}}{{${style}{body}$}}"
         return f"{macro}{{{body}}}" if body else ""
 
     def _define(self, match: re.Match) -> str:
@@ -102,18 +100,38 @@ class Formulas:
         return f"\\nbuser{match[1]}" if match[1] in self.names else match[0]
 
 
+def with_numbers(sources: list[str]) -> list[str]:
+    """Texts whose references to formulas, ``\\eqref{a}``, read as the ``\\tag`` of ``\\label{a}``.
+
+    A formula that has no tag, and is referred to, gets a number.
+    """
+    text = "\n".join(sources)
+    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", text))
+    numbers, free = {}, itertools.count(1)
+    for before, label, after in _LABEL.findall(text):
+        if label in wanted:
+            numbers[label] = before or after or str(next(free))
+
+    def tag(match: re.Match) -> str:
+        return rf"\tag{{{numbers[match[2]]}}}" if match[2] in numbers else match[0]
+
+    def reference(match: re.Match) -> str:
+        number = numbers.get(match[2])
+        return match[0] if number is None else f"({number})" if match[1] else number
+
+    return [
+        re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, _LABEL.sub(tag, source)) for source in sources
+    ]
+
+
 def _balanced(body: str) -> bool:
+    """Whether TeX would find the end of a formula; other mistakes it finds itself."""
     depth = 0
     for brace in re.findall(r"\\.|([{}])", body):
         depth += (brace == "{") - (brace == "}")
         if depth < 0:
             return False
-    left, right = (len(re.findall(rf"\\{word}(?![A-Za-z])", body)) for word in ("left", "right"))
-    begins, ends = (re.findall(rf"\\{word}\{{(\w+\*?)\}}", body) for word in ("begin", "end"))
-    if _TWICE.search(body):
-        return False
-    matched = depth == 0 and left == right and sorted(begins) == sorted(ends)
-    return matched and _KNOWN.issuperset(begins)
+    return depth == 0
 
 
 def _without_numbers(body: str) -> str:
@@ -124,7 +142,7 @@ def _without_numbers(body: str) -> str:
     body = re.sub(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}", "", body)
     body = re.sub(r"\\tag\*\s*(\{[^{}]*\})", r"\\qquad\\text\1", body)
     body = re.sub(r"\\tag\s*\{([^{}]*)\}", r"\\qquad\\text{(\1)}", body).strip()
-    outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + _GROUP, "", body)
+    outside = re.sub(r"(?s)\\begin\{(\w+\*?)\}.*\\end\{\1\}|" + GROUP, "", body)
     if re.search(r"(?<!\\)&", outside):
         return rf"\begin{{aligned}}{body}\end{{aligned}}"
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
@@ -149,17 +167,18 @@ def _symbols(match: re.Match) -> str:
     return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
 
 
-_COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({_GROUP})?"
+_COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({GROUP})?"
 _HAT = r"\textasciicircum{}"
 _REWRITTEN = (  # in this order
+    (r"\\verb\*?([^\w\s])(.*?)\1", lambda match: rf"\text{{\texttt{{{characters(match[2])}}}}}"),
     (r"\\(?:require|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)\b", ""),
     (r"\\(?:eq)?ref\s*\{([^{}]*)\}", r"\\text{(\1)}"),
-    (rf"\\(?:style|class|cssId)\s*{_GROUP}", ""),
+    (rf"\\(?:style|class|cssId)\s*{GROUP}", ""),
     (_COLOR, _color),
     (r"\\unicode\s*\{x?([0-9a-fA-F]+)\}", lambda match: chr(int(match[1], 16))),
     (r"\n\s*\n", "\n"),
     (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
-    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{_GROUP})", r"\1{\2}"),
+    (rf"([_^])\s*({_ONE_ARGUMENT}\s*{GROUP})", r"\1{\2}"),
     (
         r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}",
         lambda match: rf"\math{match[1]}{{{match[2]}}}",

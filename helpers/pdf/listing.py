@@ -14,7 +14,7 @@ from pygments.util import ClassNotFound
 from .text import characters, plain
 
 COLUMNS = {"nbcode": 98, "nbsource": 98, "nboutput": 109, "nberror": 109}  # that fit on the page
-MAX_OUTPUT = 6000  # characters of text that one output may print on paper
+MAX_OUTPUT, MAX_LINES = 6000, 120  # characters and lines that one output may print on paper
 _KEEP = 3  # lines at either end of a listing that no page break parts from the rest
 
 
@@ -48,13 +48,13 @@ def listing(source: str, kind: str = "nbcode", language: str = "python") -> str:
 
 
 def text_block(text: str, kind: str = "nboutput") -> str:
-    """Plain output, cleaned of terminal codes and cut at a page or so."""
+    """Plain output, cleaned of terminal codes and cut at two pages or so."""
     text = plain(text).strip("\n")
     if not text.strip():
         return ""
-    if len(text) > MAX_OUTPUT:
-        left_out = len(text) - MAX_OUTPUT
-        text = f"{text[:MAX_OUTPUT]}\n[… {left_out:,} more characters are in the notebook]"
+    shown = "\n".join(text.split("\n", MAX_LINES)[:MAX_LINES])[:MAX_OUTPUT]
+    if left_out := len(text) - len(shown):
+        text = f"{shown}\n[… {left_out:,} more characters are in the notebook]"
     return _environment(_lines([("", text.expandtabs(8))]), kind)
 
 

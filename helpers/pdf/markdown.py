@@ -5,23 +5,26 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
 
 import pypandoc
 from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 from matplotlib.colors import is_color_like, to_hex
 from mistune import import_plugin
+from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
-from .formulas import ENVIRONMENTS, Formulas
+from .formulas import ENVIRONMENTS, GROUP, Formulas
 from .listing import inline_code, listing, text_block
 from .pictures import NoPicture, Pictures
 from .text import RIGHT_TO_LEFT, escape, prose
 
 MAX_ROWS = 200  # of one table on paper
 _BAR = "\ue000"  # stands for a bar in code in a table, until the table is read
+_GUARDED = str.maketrans(
+    "'\"-.", "\ufdd0\ufdd1\ufdd2\ufdd3"
+)  # "smart" would change them, even here
 _PIECE = "<pre class='latex'>%% piece</pre>"
 _MATH = re.compile(
     r"(?s)\$\$(?P<block>.+?)\$\$|\\\[(?P<bracket>.+?)\\\]|\\\((?P<round>.+?)\\\)"
@@ -32,6 +35,7 @@ _IN_TEXT = frozenset(
     "center flushleft quote quotation itemize enumerate description tabular".split()
 )
 _IN_TEXT |= frozenset("table figure minipage verbatim abstract tikzpicture longtable".split())
+_NOT_SHOWN = ["script", "style", "link", "meta", "noscript", "button", "form"]
 _UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
 
@@ -48,6 +52,7 @@ class Page:
         """Markdown as Jupyter shows it, ready for ``to_latex``."""
         inline = _Inline(hard_wrap=False)
         plugins = [import_plugin(n) for n in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
+        plugins.append(table_in_list)
         markdown = MarkdownWithMath(_Renderer(self), inline=inline, plugins=plugins)
         return self._prepared(markdown.render(_bars_hidden(source)), attachments)
 
@@ -79,6 +84,7 @@ class Page:
         if name in ENVIRONMENTS:
             return self.display_math(whole)
         if name.rstrip("*") in _IN_TEXT:
+            whole = re.sub(r"\\tag\{[^{}]*\}", "", whole)
             return raw(whole.replace(f"{{{name}}}", f"{{{name.rstrip('*')}}}"))
         self.warn(f"the environment {name} stands as written")
         return raw(text_block(whole), block=True)
@@ -91,9 +97,8 @@ class Page:
 
     def _shown_math(self, body: str, latex: str | None) -> str:
         if latex is None:
-            self.warn(
-                f"a formula that TeX can't read stands as written: {' '.join(body.split())[:60]}"
-            )
+            shown = " ".join(body.split())[:60]
+            self.warn(f"a formula that TeX can't read stands as written: {shown}")
             latex = inline_code(body)
         return raw(latex)
 
@@ -105,7 +110,7 @@ class Page:
         _color_cells(soup)
         found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
         frame = found[1].replace("\\\n", "") if found else ""
-        for tag in soup.find_all(["script", "style", "button", "noscript"]):
+        for tag in soup.find_all(_NOT_SHOWN):
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
             _put(tag, escape(self._unseen(tag)))
@@ -125,19 +130,17 @@ class Page:
                 block = tag.name == "pre"
                 _put(tag, (text_block if block else inline_code)(tag.get_text()), block)
         _shorten_tables(soup)
-        for text in soup.find_all(string=RIGHT_TO_LEFT):
-            if not text.find_parent(class_="latex"):
-                shown = RIGHT_TO_LEFT.sub(_right_to_left, entities.escape(text, quote=False))
-                text.replace_with(BeautifulSoup(shown, "html.parser"))
+        _turn(soup)
         return soup
 
     def _unseen(self, tag: Tag) -> str:
         """One line in the place of what moves, sounds or loads another page."""
         inner = tag.find("source")
         address = str(tag.get(_UNSEEN.get(tag.name, ""), "") or (inner and inner.get("src")) or "")
+        address = "" if address.startswith("data:") else address
         kind = {"iframe": "web page", "object": "embedded object"}.get(tag.name, tag.name)
         self.warn(f"paper cannot show its {kind} {address[:80]}".rstrip())
-        return f"[{kind}: {address}]" if address and "data:" not in address else f"[{kind}]"
+        return f"[{kind}: {address}]" if address else f"[{kind}]"
 
     def _picture(self, tag: Tag, find: Callable[[], bytes], width: str) -> None:
         alt, address = str(tag.get("alt") or ""), str(tag.get("src") or "")
@@ -145,7 +148,8 @@ class Page:
         try:
             _put(tag, self.pictures.latex(find(), width, alt))
         except NoPicture as why:
-            self.warn(f"the picture {address or alt} is left out: {why}")
+            named = "a picture" if self.pictures.offline else f"the picture {address or alt}"
+            self.warn(f"{named} is left out: {why}")
             shown = f"{prose(alt)} " if alt else ""
             _put(tag, rf"[{shown}{inline_code(address)}]" if address else f"[{shown or 'picture'}]")
 
@@ -154,7 +158,9 @@ class _Inline(MathInlineParser):
     """With no formula between two prices, $5 and $6, or in code, `$HOME` and `$PATH`."""
 
     SPECIFICATION = MathInlineParser.SPECIFICATION | {
-        "inline_math_tex": r"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|[^$\\`])+?)\$(?!\d)"
+        "inline_math_tex": (
+            rf"(?<![$\\])\$(?P<math_inline_tex>(?:\\[^`]|{GROUP}|[^$\\`{{}}])+?)\$(?!\d)"
+        )
     }
 
 
@@ -188,30 +194,41 @@ class _Renderer(IPythonRenderer):
         return f'<img src="{entities.escape(url)}" alt="{entities.escape(text)}">'
 
 
+def shows_anything(html: str) -> bool:
+    """Whether HTML has text or pictures of its own, that no script would have to draw."""
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup.find_all(_NOT_SHOWN):
+        tag.decompose()
+    return bool(soup.get_text(strip=True) or soup.find(["img", "svg", *_UNSEEN]))
+
+
 def raw(latex: str, block: bool = False) -> str:
     """LaTeX in HTML, on which the filter of pandoc hands it on as it is."""
     tag = "pre" if block else "code"
-    return f'<{tag} class="latex">{entities.escape(latex)}</{tag}>'
+    return f'<{tag} class="latex">{entities.escape(latex.translate(_GUARDED))}</{tag}>'
 
 
 def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     """LaTeX for each piece of HTML, in one run of pandoc; headings one level down.
 
-    ``name`` keeps the headings of one notebook apart from those of another. Raises UserError
-    if pandoc can't be run.
+    ``name`` keeps the headings of one notebook apart from those of another.
     """
     pieces = list(pieces)
     if not pieces:
         return []
     _link(pieces, name)
-    command = [pandoc(), "--from=html+smart-auto_identifiers", "--to=latex", "--wrap=preserve"]
+    command = [
+        pypandoc.get_pandoc_path(),
+        "--from=html+smart-auto_identifiers",
+        "--to=latex",
+        "--wrap=preserve",
+    ]
     command += ["--shift-heading-level-by=1"]
     command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
     content = _PIECE.join(map(str, pieces))
     run = subprocess.run(command, input=content, capture_output=True, encoding="utf-8")
     if run.returncode:
-        last = [run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]][0][-1]
-        raise UserError(f"{name}: pandoc refuses its Markdown: {last}")
+        raise UserError(f"{name}: pandoc refuses its Markdown: {run.stderr.strip()[-300:]}")
     return [part.strip() for part in run.stdout.split("%% piece")]
 
 
@@ -293,8 +310,34 @@ def _bar_in_formula(match: re.Match) -> str:
     return match[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
 
 
-def _right_to_left(run: re.Match) -> str:
-    return raw(prose(entities.unescape(run[0])))
+def _turn(soup: BeautifulSoup) -> None:
+    """Runs from right to left; and paragraphs that begin so, with the Latin words in them."""
+    begins = re.compile(rf"[\W\d_]*{RIGHT_TO_LEFT.pattern}")
+    turned = [
+        p for p in soup.find_all("p") if begins.match(p.get_text()) and not p.find_parent("td")
+    ]
+    for tag in turned:
+        for code in tag.find_all("code", class_="latex"):
+            code.string = rf"\beginL {code.get_text()}\endL{{}}"
+    for text in soup.find_all(string=True):
+        within = text.find_parent("p") in turned
+        if (within or RIGHT_TO_LEFT.search(text)) and not text.find_parent(class_="latex"):
+            parts = [
+                raw(prose(part)) if i % 2 else _latin(part, within)
+                for i, part in enumerate(re.split(f"({RIGHT_TO_LEFT.pattern})", text))
+            ]
+            text.replace_with(BeautifulSoup("".join(parts), "html.parser"))
+    for tag in turned:
+        tag.insert(0, BeautifulSoup(raw(r"\nbrtlpar "), "html.parser"))
+
+
+def _latin(text: str, within: bool) -> str:
+    """HTML for text from left to right, perhaps within a paragraph from right to left."""
+    found = re.fullmatch(r"(?s)(\W*)(.*?)(\s*)", text)
+    if not within or not found[2]:
+        return entities.escape(text, quote=False)
+    before, words, after = (entities.escape(part, quote=False) for part in found.groups())
+    return f"{before}{raw(chr(92) + 'beginL ')}{words}{raw(chr(92) + 'endL{}')}{after}"
 
 
 def _style(tag: Tag, name: str) -> str:
@@ -305,12 +348,3 @@ def _style(tag: Tag, name: str) -> str:
 def _put(tag: Tag, latex: str, block: bool = False) -> None:
     """LaTeX in the place of an element."""
     tag.replace_with(BeautifulSoup(raw(latex, block), "html.parser"))
-
-
-@cache
-def pandoc() -> str:
-    """Path of the pandoc that comes with the wheel ``pypandoc_binary``."""
-    try:
-        return pypandoc.get_pandoc_path()
-    except OSError:
-        raise UserError("pandoc is missing: run `make setup`") from None

@@ -1,6 +1,5 @@
 """Notebooks as files and as runs: reading any of them, and what a run depends on."""
 
-import ast
 import copy
 import hashlib
 import json
@@ -32,6 +31,9 @@ _OUTPUTS = {
     "error": {"ename": "", "evalue": "", "traceback": []},
 }
 _NAME = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")  # as helpers.report makes them
+_IMPORT = re.compile(
+    r"(?:^|;)[ \t]*(?:from[ \t]+([.\w]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^;\n]*)", re.M
+)
 _FIELDS = {  # of each kind of content, besides its name: what the press uses, and its type
     mime.RECORD: {"text": str},
     mime.CLAIM: {"holds": bool, "evidence": str},
@@ -47,19 +49,13 @@ def read_notebook(path: Path) -> NotebookNode:
     Raises UserError where there is no file, no JSON, or no notebook in it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text.encode(errors="replace"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such notebook") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not a notebook") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or absurdly nested
-        raise UserError(f"{path} is not a notebook: not JSON ({error})") from None
-    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         if content["nbformat"] < 4:
             content = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
         cells = [_cell(cell) for cell in content["cells"]]
-    except Exception as error:  # whatever odd content raises
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such notebook") from None
+    except Exception as error:  # not UTF-8, not JSON, absurdly nested, or whatever it raises
         raise UserError(f"{path} is not a notebook: {type(error).__name__} {error}") from None
     _give_ids(cells)
     metadata = content.get("metadata") or {}
@@ -85,11 +81,8 @@ def _cell(cell: dict) -> dict:
 def _output(output: dict) -> dict:
     kind = output["output_type"]
     if kind not in _OUTPUTS:
-        return {
-            "output_type": "stream",
-            "name": "stderr",
-            "text": f"[an output of the unknown type {kind!r}]\n",
-        }
+        unknown = f"[an output of the unknown type {kind!r}]\n"
+        return {"output_type": "stream", "name": "stderr", "text": unknown}
     found = {"output_type": kind} | _only(output, _OUTPUTS[kind])
     if kind == "stream":
         found["text"] = _joined(found["text"])
@@ -101,10 +94,8 @@ def _output(output: dict) -> dict:
 
 def _only(given: dict, defaults: dict) -> dict:
     """The fields that ``defaults`` names; a missing one as it stands there."""
-    return {
-        name: copy.copy(default) if given.get(name) is None else given[name]
-        for name, default in defaults.items()
-    }
+    found = {name: given.get(name) for name in defaults}
+    return {name: copy.copy(defaults[name]) if v is None else v for name, v in found.items()}
 
 
 def _joined(text: Any) -> Any:
@@ -141,16 +132,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """A file of text, whatever bytes are in it."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 # Cells
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The notebook's own code cells, without the one that is injected and Colab's."""
-    return [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and not {"injected-parameters", "colab"} & set(tags(cell))
-    ]
+    foreign = {"injected-parameters", "colab"}
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return [cell for cell in cells if not foreign & set(tags(cell))]
 
 
 def is_colab(cell: NotebookNode) -> bool:
@@ -222,18 +216,15 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             stamp = data[mime.STAMP] | {"stand_in": bool(stand_in)}
         if mime.RECORD in data:
             content = checked(data, mime.RECORD, name)
-            text = values.setdefault(content["name"], content["text"])
-            if text != content["text"]:
-                raise UserError(
-                    f"{name} records {content['name']!r} as {text!r} and as {content['text']!r}"
-                )
+            key, text = content["name"], content["text"]
+            if values.setdefault(key, text) != text:
+                raise UserError(f"{name} records {key!r} as {values[key]!r} and as {text!r}")
         if mime.CLAIM in data:
             content = checked(data, mime.CLAIM, name)
             if content["name"] in claims:
                 raise UserError(f"{name} files the claim {content['name']!r} twice")
-            claims[content["name"]] = Claim(
-                content["name"], content["holds"], content["evidence"], name
-            )
+            facts = (content[key] for key in ("name", "holds", "evidence"))
+            claims[content["name"]] = Claim(*facts, notebook=name)
     return Run(name, notebook, values, claims, stamp)
 
 
@@ -253,20 +244,11 @@ def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path
     """The files that a notebook in ``folder`` may read: what it imports of ``helpers``, whatever
     lies beside it (modules, data, pictures), the recorded runs it shows, and the locked packages.
     """
-    beside = [
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.suffix not in (".ipynb", ".pyc")
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    lock = root / "requirements.lock"
-    return [
-        *helper_modules(notebook, root),
-        *sorted(beside),
-        *records(notebook, root),
-        *filter(Path.is_file, [lock]),
-    ]
+    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not hidden(path))
+    beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
+    lock = [path for path in [root / "requirements.lock"] if path.is_file()]
+    return [*helper_modules(notebook, root), *beside, *records(notebook, root), *lock]
 
 
 def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
@@ -280,9 +262,8 @@ def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
         large = facts.st_size > 20_000_000
         content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
         top = next((top for top in (base, ROOT) if path.is_relative_to(top)), None)
-        found[str(path.relative_to(top) if top else path)] = hashlib.sha256(content).hexdigest()[
-            :16
-        ]
+        name = str(path.relative_to(top) if top else path)
+        found[name] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 
@@ -326,25 +307,13 @@ def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
 
 
 def _imported(source: str, package: Path, root: Path) -> set[Path]:
-    """Files of ``helpers`` that the import statements of ``source`` name; all if it is unclear."""
-    if "helpers" not in source and package == root:
-        return set()
-    try:
-        tree = ast.parse(re.sub(r"^([ \t]*)[%!?].*", r"\1pass", source, flags=re.M))
-    except SyntaxError:  # what only IPython reads
-        return set((root / "helpers").rglob("*.py"))
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package.relative_to(root) if node.level else Path()
-            for _ in range(node.level - 1):
-                base = base.parent
-            parts = [*base.parts, *filter(None, (node.module or "").split("."))]
-            names.add(".".join(parts))
-            names |= {".".join([*parts, alias.name]) for alias in node.names}
-    candidates = [root / name.replace(".", "/") for name in names if name.startswith("helpers")]
-    files = {path.with_suffix(".py") for path in candidates}
-    files |= {path / "__init__.py" for path in candidates}
-    return {path for path in files if path.is_file()}
+    """Files of ``helpers`` that the import statements of ``source``, of ``package``, name."""
+    found: set[Path] = set()
+    for base, names in _IMPORT.findall(source):
+        dots = len(base) - len(base.lstrip("."))
+        folder = [root, package, *package.parents][dots]
+        module = folder.joinpath(*base.strip(".").split("."))
+        words = re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+|#.*", "", names))
+        for path in [module, *(module.joinpath(*word.split(".")) for word in words)]:
+            found |= {path.with_suffix(".py"), path / "__init__.py"}
+    return {path for path in found if path.is_relative_to(root / "helpers") and path.is_file()}

@@ -34,7 +34,6 @@ Value = bool | int | float | str | list | tuple | dict | None
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _RANGE = re.compile(rf"\[\s*({_NUMBER})?(<)?\s*\.\.\s*(>|<)?({_NUMBER})?\s*\]$", re.I)
 _CHOICES = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]$")
-_NO_RANGE = re.compile(rf"\[\s*({_NUMBER})\s*[-–:]\s*({_NUMBER})\s*\]$", re.I)
 _FULL = re.compile(r"\(full:\s*(.*?)\)$")
 UNKNOWN = object()  # the default of a parameter whose line is no literal
 
@@ -61,8 +60,6 @@ class Parameter:
         if isinstance(value, str):
             value = _typed(value, self.default, self.name)
         limits = _FULL.sub("", self.comment).rstrip()
-        if match := _NO_RANGE.search(limits):
-            raise UserError(f"{self.name}: {match[0]} is no range: write [{match[1]}..{match[2]}]")
         match = _RANGE.search(limits)
         whole = bool(match) and isinstance(self.default, int) and "." not in "".join(
             end for end in match.group(1, 4) if end

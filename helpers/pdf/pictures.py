@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import re
 import tempfile
 import urllib.parse
 import urllib.request
@@ -128,11 +129,8 @@ def _from_svg(data: bytes) -> bytes:
 
 def _width(asked: str, pixels: int) -> str:
     """TeX's width for HTML's ``80``, ``80px`` or ``50%``; or the picture's own."""
-    number = asked.strip().removesuffix("px").removesuffix("%")
-    try:
-        value = float(number)
-    except ValueError:
-        return f"{_POINTS * pixels:.1f}bp" if pixels else ""
-    if asked.strip().endswith("%"):
-        return rf"{min(value, 100) / 100:.3f}\linewidth"
-    return f"{_POINTS * value:.1f}bp"
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(px|%|)\s*", asked)
+    if found and found[2] == "%":
+        return rf"{min(float(found[1]), 100) / 100:.3f}\linewidth"
+    pixels = float(found[1]) if found else pixels
+    return f"{_POINTS * pixels:.1f}bp" if pixels else ""

@@ -12,9 +12,11 @@ from nbformat import NotebookNode
 
 from .. import mime
 from .colab import without_badge
+from .edition import file_name
 from .errors import UserError
+from .formulas import with_numbers
 from .listing import highlight_macros, inline_code, listing, text_block
-from .markdown import Page, to_latex
+from .markdown import Page, shows_anything, to_latex
 from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
@@ -27,7 +29,9 @@ _PICTURES += ("image/webp", "image/bmp")  # the best first
 _PAGE = 40  # rows of a table that fit under one another
 _MAX_HTML = 1_000_000  # characters, beyond which the plain text is set
 _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>|<VegaLite .*")
-_LATER_FRAMES = re.compile(r'frames\[[1-9]\d*\] = "[^"]*"')  # of Matplotlib's animations
+_UNSEEN = re.compile(  # later frames of Matplotlib's animations, settings of MathJax
+    r'frames\[[1-9]\d*\] = "[^"]*"|<script[^>]*>\s*MathJax\.Hub\.Config\([^<]*</script>'
+)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 _NO_INPUT = {"hide-input", "remove-input"}
 _NO_OUTPUT = {"hide-output", "remove-output"}
@@ -43,17 +47,24 @@ def render(executed: Path, target: Path) -> list[str]:
     """
     if target.suffix != ".tex":
         raise UserError(f"{target}: the LaTeX goes to a file whose name ends in .tex")
-    body = Body(read_notebook(executed), target, (executed.parent, ROOT / "notebooks", Path()))
-    latex = body.latex()
-    pictures = body.page.pictures
+    body = Body(read_notebook(executed), target, _places(executed))
+    latex, warnings, pictures = body.latex(), body.warnings, body.page.pictures
     with lock(target.parent):
         for outdated in pictures.folder.glob("figure-*"):
             outdated.unlink()
         for path, data in pictures.files.items():
             write_atomically(path, data)
-        write_atomically(target.with_suffix(".warnings"), "".join(f"{w}\n" for w in body.warnings))
+        write_atomically(target.with_suffix(".warnings"), "".join(f"{w}\n" for w in warnings))
         write_atomically(target, latex)
-    return body.warnings
+    return warnings
+
+
+def _places(executed: Path) -> list[Path]:
+    """Where pictures of a notebook are looked for: beside it, which in the build is gone."""
+    top = ROOT / "notebooks"
+    folders = {path: file_name(f"{path.relative_to(top)}/") for path in top.glob("**/")}
+    own = [path for path, name in folders.items() if executed.stem.startswith(name)]
+    return [executed.parent, *own, top, Path()]
 
 
 def lock(bodies: Path) -> FileLock:
@@ -65,8 +76,9 @@ def lock(bodies: Path) -> FileLock:
 class Body:
     """A notebook on its way to LaTeX: its parts are LaTeX, or HTML that pandoc turns at once."""
 
-    def __init__(self, notebook: NotebookNode, target: Path, places: tuple[Path, ...]) -> None:
-        self.name, self.number, self.warnings = target.stem, 0, []
+    def __init__(self, notebook: NotebookNode, target: Path, places: list[Path]) -> None:
+        self.name, self.number = target.stem, 0
+        self.told: dict[str, list[int]] = {}  # warnings, with the cells they are about
         self.page = Page(self.name, Pictures(target.with_suffix(".figures"), places), self.warn)
         self.widgets = notebook.metadata.get("widgets", {})
         info = notebook.metadata.get("language_info", {})
@@ -76,8 +88,21 @@ class Body:
             cell.metadata.number = number  # by which a warning names it
         self.cells = [c for c in notebook.cells if not is_colab(c) and not _NOTHING & set(tags(c))]
 
+        texts = [cell for cell in self.cells if cell.cell_type == "markdown"]
+        for cell, source in zip(texts, with_numbers([c.source for c in texts]), strict=True):
+            cell.source = source
+
     def warn(self, text: str) -> None:
-        self.warnings.append(f"{self.name}: cell {self.number}: {text}")
+        self.told.setdefault(text, []).append(self.number)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each thing to know, however many cells it is about."""
+        lines = []
+        for text, cells in self.told.items():
+            numbers = ", ".join(map(str, dict.fromkeys(cells)))
+            lines.append(f"{self.name}: cell{'s' * (',' in numbers)} {numbers}: {text}")
+        return lines
 
     def latex(self) -> str:
         parts: list[str | BeautifulSoup] = []
@@ -138,7 +163,7 @@ class Body:
         return self._ours(output.data) or self._bundle(output.data, output.get("metadata", {}))
 
     def _ours(self, data: NotebookNode) -> str:
-        """What ``helpers.report`` shows."""
+        """What ``helpers.report`` shows; empty for another output."""
         if mime.CLAIM in data:
             claim = checked(data, mime.CLAIM, f"cell {self.number}")
             mark = "holds" if claim["holds"] else "fails"
@@ -151,8 +176,8 @@ class Body:
 
     def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
         """The best of what an output offers."""
-        plain, html = (_text(data.get(kind)) for kind in ("text/plain", "text/html"))
-        if latex := _text(data.get("text/latex")):
+        plain, html = (data.get(kind, "") for kind in ("text/plain", "text/html"))
+        if latex := data.get("text/latex"):
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if VIEW_MIME in data:
             shown = final_text(data, self.widgets) or plain
@@ -160,15 +185,17 @@ class Body:
         kinds = [kind for kind in _PICTURES if data.get(kind)]
         if kinds:
             return self._picture(data[kinds[0]], kinds[0], metadata)
-        if markdown := _text(data.get("text/markdown")):
+        if markdown := data.get("text/markdown"):
             return self.page.markdown(markdown, {})
-        html = _LATER_FRAMES.sub("", html)
         named = bool(_OBJECT.fullmatch(plain.split("\n")[0].strip()))
-        if html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
-            shown = self.page.html(html)
-            if shown.get_text(strip=True):
-                return shown
-        if plain and not (named and len(data) > 1):
+        html = _UNSEEN.sub("", html)
+        if html and not shows_anything(html):
+            if "<script" in html:
+                return self._unknown("what JavaScript draws")
+            data = {kind: data[kind] for kind in data if kind != "text/html"}  # a style sheet
+        elif html and len(html) < _MAX_HTML and (named or not plain or not _is_styled(html)):
+            return self.page.html(html)
+        if plain and not (named and (html or len(data) > 1)):
             return "" if plain.startswith("<Figure") else text_block(_ADDRESS.sub("", plain))
         kinds = [kind for kind in data if kind != "text/plain"]
         return self._unknown(", ".join(kinds)) if kinds else "%"
@@ -241,18 +268,12 @@ def _is_styled(html: str) -> bool:
     return bool(page) and not re.search(r"<table|<img", html, re.I)
 
 
-def _text(content: str | list[str] | None) -> str:
-    return content if isinstance(content, str) else "".join(map(str, content or ()))
-
-
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Outputs with consecutive pieces of one stream put together, so that \\r still works."""
     joined: list[NotebookNode] = []
     for output in outputs:
-        last = joined[-1] if joined else None
-        stream = output.output_type == "stream"
-        if stream and last is not None and last.get("name") == output.name:
-            last.text += output.text
+        if output.get("name") and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
         else:
             joined.append(output)
     return joined

@@ -16,9 +16,9 @@ from .edition import STUDENT, Edition, answer_files, file_name, read_edition, wi
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
-from .notebook import Claim, Run, write_atomically
+from .notebook import Claim, Run, read_text, write_atomically
 from .render import highlight_macros, lock
-from .text import claimed, escape, prose, sentence
+from .text import escape, prose, sentence
 
 ALONE = "with Q=… only that question's notebooks run: name another in checks=…"
 TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
@@ -47,23 +47,23 @@ def typeset(
     answers = answer_files(source, edition)
     with lock(work / "notebooks"):
         runs = edition_runs(work, edition)
-        _check_profiles(runs, profile)
-        values, claims = gather(runs)
-        absent = [n for n in edition.all_notebooks if file_name(n) not in {r.name for r in runs}]
+        values, claims = gather(runs, profile)
+        ran = {run.name for run in runs}
+        absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
         check_answers([source, *answers], values, claims, absent, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student, profile, values, claims, runs)
         sources = [source, *answers, *bodies]
         bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
-        cited = any(re.search(r"\\(?:nb|no)?cite", _text(path)) for path in sources)
+        cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
         if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
         texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
-        texts |= {str(path): _text(path) for path in [source, *answers]}
-        texts |= {f"notebooks/{path.stem}.ipynb": _text(path) for path in bodies}
+        texts |= {str(path): read_text(path) for path in [source, *answers]}
+        texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        _run_latex(source.parent, work, edition.name, _epoch(runs))
+        _set_all(source.parent, work, edition.name, _epoch(runs))
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -71,20 +71,23 @@ def typeset(
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
     notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
-    told = [line for path in notes for line in _text(path).splitlines()]
+    told = [line for path in notes for line in read_text(path).splitlines()]
     told += percent_signs([source, *answers])
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
-def gather(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, Claim]]:
+def gather(runs: Sequence[Run], profile: str) -> tuple[dict[str, str], dict[str, Claim]]:
     """The values (as they read in print) and claims of all runs.
 
-    Raises UserError for a claim that does not hold, and for a name that two notebooks use.
+    Raises UserError for a run of another profile, since a document never mixes them, for a claim
+    that does not hold, and for a name that two notebooks use.
     """
     values: dict[str, str] = {}
     claims: dict[str, Claim] = {}
     owner: dict[str, str] = {}
     for run in runs:
+        if (ran := run.mark.get("profile", profile)) != profile:
+            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
         for name in [*run.values, *run.claims]:
             if owner.setdefault(name, run.name) != run.name:
                 raise UserError(f"{run.name} uses the name {name!r} that {owner[name]} uses, too")
@@ -106,22 +109,20 @@ def check_answers(
     """Every value and claim that an answer names must come from a notebook of this build.
 
     ``absent`` are notebooks that the document names and lacks; ``otherwise`` is the hint where
-    there is no better one. Raises UserError with the file and
-    line of the first that does not.
+    there is no better one. Raises UserError with the file and line of the first that does not.
     """
+    known = {"val": list(values), "verified": list(claims)}
     for path in answers:
-        for number, line in enumerate(without_comments(_text(path)).splitlines(), 1):
+        for number, line in enumerate(without_comments(read_text(path)).splitlines(), 1):
             for kind, name in named(line):
-                known = list(values if kind == "val" else claims)
-                if name in known:
+                if name in known[kind]:
                     continue
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(name, known[kind], n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; {otherwise}".rstrip("; ")
                 hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
                 verb = "records" if kind == "val" else "proves"
-                raise UserError(
-                    f"{path}:{number}: no notebook of this document {verb} {name!r}{hint}"
-                )
+                what = f"no notebook of this document {verb} {name!r}{hint}"
+                raise UserError(f"{path}:{number}: {what}")
 
 
 def percent_signs(answers: list[Path]) -> list[str]:
@@ -129,7 +130,7 @@ def percent_signs(answers: list[Path]) -> list[str]:
     return [
         f"{path}:{number}: TeX skips what follows {match[1]}: a percent sign is \\%"
         for path in answers
-        for number, line in enumerate(_text(path).splitlines(), 1)
+        for number, line in enumerate(read_text(path).splitlines(), 1)
         if (match := re.search(r"^[^%]*\b(\d+ ?%) *\w", line))
     ]
 
@@ -141,13 +142,6 @@ def named(latex: str) -> list[tuple[str, str]]:
         for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
         for name in (names.split(",") if kind == "verified" else [names])
     ]
-
-
-def _check_profiles(runs: Sequence[Run], profile: str) -> None:
-    """Raises UserError for a notebook of another profile: a document never mixes them."""
-    for run in runs:
-        if (ran := run.mark.get("profile", profile)) != profile:
-            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
 
 
 def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
@@ -176,14 +170,13 @@ def _settings(
     lines.append(rf"\standins{{{prose(', '.join(r.name for r in runs if r.on_stand_in))}}}")
     lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in claims]
-    entries = []
-    for run in runs:
-        entries += [rf"\claimgroup{{{escape(run.name)}}}"] if run.claims else []
-        entries += [
-            rf"\claimline{{{c.name}}}{{{claimed(c.evidence)}}}" for c in run.claims.values()
-        ]
-    if entries:
-        lines.append("\\claimsappendix{%\n" + "\n".join(entries) + "}")
+    proved = [run for run in runs if run.claims]
+    if proved:
+        lines.append(r"\claimsappendix{%")
+        for run in proved:
+            lines.append(rf"\claimgroup{{{escape(run.name)}}}")
+            lines += [rf"\claimline{{{name}}}" for name in run.claims]
+        lines.append("}")
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
 
 
@@ -200,6 +193,38 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
     for path in BUNDLED_FONTS:
         if not (work / "fonts" / path.name).exists():
             shutil.copyfile(path, work / "fonts" / path.name)
+
+
+def _set_all(latex: Path, work: Path, name: str, epoch: int) -> None:
+    """Set the document; formulas of notebooks that TeX can't read stand there as written."""
+    for _ in range(5):  # TeX stops at a hundred errors
+        try:
+            return _run_latex(latex, work, name, epoch)
+        except UserError as error:
+            log, stopped = work / f"{name}.log", error
+            if not log.exists() or not _put_aside(read_text(log), work):
+                break
+    raise stopped
+
+
+def _put_aside(log: str, work: Path) -> bool:
+    """Whether TeX stopped at formulas of notebooks, which are then marked in their LaTeX."""
+    errors = r"^\./(notebooks/[^:\n]*\.tex):(\d+): (?:.*\n)*?l\.\d+ (?:\.\.\.)?(.*)"
+    marked = False
+    for path in {work / found[1] for found in re.finditer(errors, log, re.M)}:
+        lines = read_text(path).split("\n")
+        begins = set()
+        for file, number, before in re.findall(errors, log, re.M):
+            line = lines[int(number) - 1] if work / file == path else ""
+            formulas = re.finditer(
+                r"\\nb(?:m|display)(?=\{)", line[: line.find(before) + len(before)]
+            )
+            begins |= {(int(number) - 1, match.span()) for match in list(formulas)[-1:]}
+        for i, (begin, end) in sorted(begins, reverse=True):
+            lines[i] = rf"{lines[i][:begin]}\nbwritten{lines[i][end:]}"
+        marked = marked or bool(begins)
+        write_atomically(path, "\n".join(lines))
+    return marked
 
 
 def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
@@ -242,7 +267,9 @@ def _run_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
         for ending in ("aux", "map", "out", "bbl", "fdb_latexmk"):  # read by the next run, and
             (work / f"{name}.{ending}").unlink(missing_ok=True)  # perhaps the cause
         told = [work / f"{name}.blg", log]
-        detail = "\n".join(tex_errors("".join(_text(path) for path in told if path.exists()), work))
+        detail = "\n".join(
+            tex_errors("".join(read_text(path) for path in told if path.exists()), work)
+        )
         detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
         raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
@@ -275,7 +302,7 @@ def _epoch(runs: Sequence[Run]) -> int:
 
 def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     """Page map first, PDF last: who sees the PDF sees its page map, too."""
-    read = re.findall(r"^INPUT (.*)", _text(work / f"{edition.name}.fls"), re.M)
+    read = re.findall(r"^INPUT (.*)", read_text(work / f"{edition.name}.fls"), re.M)
     paths = {Path(os.path.normpath(work / name)) for name in read}
     own = [for_make(path) for path in sorted(paths) if path.is_relative_to(latex)]
     own += [for_make(path) for path in sorted(latex.glob("*.bib"))]
@@ -284,7 +311,3 @@ def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     pages = page_map(work, edition)
     write_atomically(target.with_suffix(".pages.json"), json.dumps(pages, indent=2) + "\n")
     write_atomically(target, (work / f"{edition.name}.pdf").read_bytes())
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")

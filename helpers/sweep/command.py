@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 
@@ -22,18 +21,13 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 
 @click.command(help="Run a notebook with many parameters.")
 @click.argument("notebook")
-@click.option(
-    "-g",
-    "--grid",
-    multiple=True,
-    metavar="NAME=VALUES",
-    help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
-    "repeat it for every combination",
-)
+@click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
+              help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
+              "repeat it for every combination")  # fmt: skip
 @click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
 @click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
 @click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
-@click.option("--jobs", type=PROCESSES, help="runs at the same time (default: 1)")
+@click.option("--jobs", "at_once", type=PROCESSES, help="runs at the same time (default: 1)")
 @click.option("--threads", type=PROCESSES, default=1, help="of one run (1: as recorded)")
 @click.option("--dry-run", is_flag=True, help="say what would run, and why")
 @click.option("--again", is_flag=True, help="run what is done, too")
@@ -44,48 +38,48 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 @click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
-def sweep(**given) -> int:
+def sweep(
+    notebook: str, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
+    dry_run: bool, again: bool, only_failed: bool, metric: str | None, gpus: str, **settings,
+) -> int:  # fmt: skip
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
-    options = SimpleNamespace(**given)
-    gpus = _checked(options)
-    path = _notebook(options.notebook)
-    plan = grid(list(options.grid), zipped=options.zipped) if options.grid else [{}]
-    if options.runs:
-        plan = cross(table(options.runs), plan)
-    wanted = jobs(plan, read_notebook(path), options.profile, path)
+    if settings["scheduler"] and (at_once or gpus):
+        raise UserError(
+            "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
+            "CUDA_VISIBLE_DEVICES of each say what runs at the same time, and where"
+        )
+    devices = tuple(gpu.strip() for gpu in gpus.split(",") if gpu.strip())
+    if devices and not dry_run:
+        _check_gpus(devices)
+    path = _notebook(notebook)
+    plan = grid(list(axes), zipped=zipped) if axes else [{}]
+    if runs:
+        plan = cross(table(runs), plan)
+    wanted = jobs(plan, read_notebook(path), profile, path)
     store = Store(path.stem)
 
     def why(job: Job) -> str:
-        return store.why(job) or ("asked for again" if options.again else "")
+        return store.why(job) or ("asked for again" if again else "")
 
     waiting = [job for job in wanted if why(job)]
-    if options.only_failed:
-        waiting = [job for job in waiting if store.has_failed(job)]
+    if only_failed:
+        waiting = [job for job in waiting if store.note(job).exists()]
     done = sum(not why(job) for job in wanted)
     print(f"{len(wanted)} run{'s' * (len(wanted) != 1)}: {done} done, {len(waiting)} to run")
     if done:
         print("done: of the same parameters and recipe. Where code or data of yours have changed "
               "since, raise the recipe or say --again")  # fmt: skip
-    if options.dry_run:
+    if dry_run:
         for job in wanted:
             state = "run" if job in waiting else "skip" if why(job) else "done"
             print(f"  {state:4}  {job.label}  {why(job)}".rstrip())
+    if dry_run or not waiting:
         return 0
-    if not waiting:
-        return 0
+    chosen = engine.Settings(
+        notebook=path, jobs=at_once or max(1, len(devices)), gpus=devices, **settings
+    )
     with store.lock():  # what another sweep has done in the meantime is done
-        waiting = [job for job in waiting if why(job)]
-        settings = engine.Settings(
-            notebook=path,
-            jobs=options.jobs or max(1, len(gpus)),
-            threads=options.threads,
-            timeout=options.timeout,
-            retries=options.retries,
-            fail_fast=options.fail_fast,
-            gpus=gpus,
-            scheduler=options.scheduler,
-        )
-        return _run(waiting, store, settings, options.metric)
+        return _run([job for job in waiting if why(job)], store, chosen, metric)
 
 
 @click.command(help="The records of a sweep as a table.")
@@ -106,72 +100,8 @@ def results(notebook: str, metric: str | None, by: str, where: tuple[str, ...], 
         )
     recipe = read_recipe(read_notebook(path), path)
     frame = tables.where(tables.everything(records, recipe), list(where))
-    first = list(dict.fromkeys(filter(None, map(str.strip, by.split(",")))))
+    first = [name.strip() for name in by.split(",") if name.strip()]
     print(tables.report(frame, first, metric, style))
-
-
-def _checked(options: SimpleNamespace) -> tuple[str, ...]:
-    """The devices of --gpus. Raises UserError for options that would not be heeded."""
-    if options.scheduler and (options.jobs or options.gpus):
-        raise UserError(
-            "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
-            "CUDA_VISIBLE_DEVICES of each say what runs at the same time, and where"
-        )
-    gpus = tuple(gpu.strip() for gpu in options.gpus.split(",")) if options.gpus else ()
-    if not all(gpus):
-        raise UserError(f"--gpus {options.gpus!r} is not a list of devices such as 0,1")
-    if gpus and not options.dry_run:
-        _check_gpus(gpus)
-    return gpus
-
-
-def _check_gpus(gpus: tuple[str, ...]) -> None:
-    """Raises UserError for devices that are not there: runs would quietly take the processor."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError(
-            f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, or leave "
-            "--gpus out to run on the processor"
-        )
-    count = torch.cuda.device_count()  # of those that are not hidden: then --gpus can name any
-    absent = [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]
-    if absent and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        raise UserError(
-            f"--gpus {','.join(gpus)}: there is no GPU {absent[0]}, only 0 to {count - 1}"
-        )
-
-
-def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: str | None) -> int:
-    """Run the jobs and say how it goes; 1 if one failed."""
-    failed, doubtful, spent, started = {}, {}, 0.0, time.monotonic()
-    for count, outcome in enumerate(engine.run_all(waiting, store, settings), 1):
-        label, spent = outcome.job.label, spent + outcome.seconds
-        if outcome.problem:
-            failed[label] = brief(outcome.problem)
-        else:
-            broken = [name for name, holds in outcome.record["claims"].items() if not holds]
-            doubtful |= {label: f"does not hold: {', '.join(broken)}"} if broken else {}
-        at_once = max(settings.jobs, spent / (time.monotonic() - started))
-        left = spent / count * (len(waiting) - count) / at_once
-        facts = [failed.get(label), _value(outcome.record, metric), doubtful.get(label)]
-        facts += [f"{outcome.seconds:.1f} s", f"{len(failed)} failed", f"{_duration(left)} left"]
-        print(f"[{count}/{len(waiting)}] {label}: {' · '.join(filter(None, facts))}", flush=True)
-    print(f"records: {store.records}")
-    for title, runs in (("failed", failed), ("recorded, but a claim", doubtful)):
-        for label, what in runs.items():
-            print(f"{title}: {label}: {what}", file=sys.stderr)
-    if failed:
-        print(f"what they did until then, and in full what went wrong: {store.work}/*.failed.*\n"
-              "the same command with --only-failed runs them again", file=sys.stderr)  # fmt: skip
-    return 1 if failed else 0
-
-
-def brief(problem: str, longest: int = 200) -> str:
-    """The first line of a problem, without the path of the notebook before it."""
-    line = problem.partition("\n")[0].partition(" failed: ")
-    text = line[2] or line[0]
-    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _notebook(name: str) -> Path:
@@ -185,6 +115,55 @@ def _notebook(name: str) -> Path:
     return path.resolve()
 
 
+def _check_gpus(gpus: tuple[str, ...]) -> None:
+    """Raises UserError for devices that are not there: runs would quietly take the processor."""
+    import torch
+
+    count = torch.cuda.device_count()  # of those that are not hidden: then --gpus can name any
+    if not count:
+        raise UserError(f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, "
+                        "or leave --gpus out to run on the processor")  # fmt: skip
+    here = list(map(str, range(count)))
+    absent = [gpu for gpu in gpus if gpu not in here and not gpu.startswith(("GPU-", "MIG-"))]
+    if absent and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        raise UserError(f"--gpus {','.join(gpus)}: no GPU {absent[0]!r}, only {','.join(here)}")
+
+
+def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: str | None) -> int:
+    """Run the jobs and say how it goes; 1 if one failed."""
+    from tqdm import tqdm
+
+    failed, doubtful, spent, started = {}, {}, 0.0, time.monotonic()
+    for count, outcome in enumerate(engine.run_all(waiting, store, settings), 1):
+        label, spent = outcome.job.label, spent + outcome.seconds
+        if outcome.problem:
+            failed[label] = brief(outcome.problem)
+        elif broken := [name for name, holds in outcome.record["claims"].items() if not holds]:
+            doubtful[label] = f"does not hold: {', '.join(broken)}"
+        at_once = max(settings.jobs, spent / (time.monotonic() - started))
+        left = spent / count * (len(waiting) - count) / at_once
+        facts = [failed.get(label), _value(outcome.record, metric), doubtful.get(label)]
+        facts += [f"{outcome.seconds:.1f} s", f"{len(failed)} failed"]
+        facts += [f"{tqdm.format_interval(left)} left"]
+        print(f"[{count}/{len(waiting)}] {label}: {' · '.join(filter(None, facts))}", flush=True)
+    print(f"records: {store.records}")
+    for label, what in failed.items():
+        print(f"failed: {label}: {what}", file=sys.stderr)
+    for label, what in doubtful.items():
+        print(f"recorded, but a claim {what}: {label}", file=sys.stderr)
+    if failed:
+        print(f"what they did until then, and in full what went wrong: {store.work}/*.failed.*\n"
+              "the same command with --only-failed runs them again", file=sys.stderr)  # fmt: skip
+    return 1 if failed else 0
+
+
+def brief(problem: str, longest: int = 200) -> str:
+    """The first line of a problem, without the path of the notebook before it."""
+    line = problem.partition("\n")[0].partition(" failed: ")
+    text = line[2] or line[0]
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def _value(record: dict | None, metric: str | None) -> str:
     """The value that progress shows: the one asked for, else the last."""
     values = record["values"] if record else {}
@@ -193,8 +172,3 @@ def _value(record: dict | None, metric: str | None) -> str:
         return f"no {metric}" if metric and record else ""
     value = values[names[-1]]
     return f"{names[-1]} {value:.4g}" if isinstance(value, float) else f"{names[-1]} {value}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes // 60} h {minutes % 60} min"

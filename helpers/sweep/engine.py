@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,34 +67,46 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     """
     waiting = deque((job, 0) for job in jobs)
     running: dict[Future, tuple[Job, int]] = {}
-    with _connected(settings, len(jobs)) as client:
-        bundle = pack(settings.notebook) if settings.scheduler else None
+    retries, address = settings.retries, settings.scheduler
+    with _elsewhere(address) if address else _here(min(settings.jobs, len(jobs))) as client:
+        from distributed import CancelledError, wait
+
+        bundle = pack(settings.notebook) if address else None
         while waiting or running:
-            slots = _workers(client, settings)
-            while waiting and len(running) < slots:
-                job, tries = waiting.popleft()
-                running[_submit(client, job, store, settings, bundle)] = job, tries
-            for future in _ended(running, settings):
+            try:
+                slots = len(client.nthreads())  # now: on a cluster, workers come and go
+                while waiting and len(running) < slots:
+                    job, tries = waiting.popleft()
+                    running[_submit(client, job, store, settings, bundle)] = job, tries
+                ended = wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                continue
+            except (CancelledError, OSError):
+                raise UserError(
+                    f"the Dask scheduler at {address} is gone; what was done is recorded: "
+                    "run the sweep again for the rest"
+                ) from None
+            for future in ended:
                 job, tries = running.pop(future)
                 outcome = _outcome(future, job, store)
-                if outcome.problem and tries < settings.retries:
+                if outcome.problem and tries < retries:
                     waiting.append((job, tries + 1))
                     continue
                 if outcome.problem:
                     store.fail(job, outcome.problem)
                 yield outcome
                 if outcome.problem and settings.fail_fast:
-                    settings, waiting = replace(settings, retries=0), deque()
+                    retries, waiting = 0, deque()
 
 
 @contextmanager
-def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
-    """A client with workers: of a cluster of our own, or of the scheduler that is named."""
-    if settings.scheduler:
-        with _elsewhere(settings.scheduler) as client:
-            yield client
-        return
-    _share_imports()
+def _here(workers: int) -> Iterator["Client"]:
+    """A client of processes of this machine, which end with it."""
+    # Workers fork from one process that has imported what each needs; it imports while we do.
+    # Ours come first: they spare papermill a second of jsonschema (see ``helpers.pdf``).
+    modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    forkserver.ensure_running()
     import dask
     from distributed import Client, LocalCluster, utils
 
@@ -108,7 +120,7 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
     with (
         dask.config.set(options),
         LocalCluster(
-            n_workers=min(settings.jobs, runs),
+            n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
@@ -124,17 +136,6 @@ def _connected(settings: Settings, runs: int) -> Iterator["Client"]:
                 nanny.auto_restart = False
                 task.kill(nanny.pid)
             raise
-
-
-def _share_imports() -> None:
-    """Let workers fork from one process that has imported what each of them needs.
-
-    It imports while this one does. Ours come first: they spare papermill a second of jsonschema
-    (see ``helpers.pdf``).
-    """
-    modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
-    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
-    forkserver.ensure_running()
 
 
 @contextmanager
@@ -183,33 +184,6 @@ def _submit(
     )
 
 
-def _ended(running: dict["Future", tuple[Job, int]], settings: Settings) -> list["Future"]:
-    """The runs that have ended, after waiting a while for one."""
-    from distributed import CancelledError, wait
-
-    try:
-        return list(wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
-    except CancelledError:  # not by us: the client has lost the scheduler
-        raise _gone(settings) from None
-
-
-def _workers(client: "Client", settings: Settings) -> int:
-    """How many workers there are now."""
-    try:
-        return len(client.nthreads())
-    except OSError:
-        raise _gone(settings) from None
-
-
-def _gone(settings: Settings) -> UserError:
-    return UserError(
-        f"the Dask scheduler at {settings.scheduler} is gone; what was done is recorded: "
-        "run the sweep again for the rest"
-    )
-
-
 def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
     """What became of a run; its record is written, or what it did until it failed."""
     content, problem, seconds, machine = b"", "its process died again and again", 0.0, ""
@@ -222,7 +196,6 @@ def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
             write_atomically(store.failed(job) if problem else store.notebook(job), content)
         if not problem:
             record = store.save(job, read_notebook(store.notebook(job)), seconds, machine)
-            store.forget_failure(job)
             return Outcome(job, record, "", seconds)
     except (UserError, OSError) as error:  # a full disk, say
         problem = problem or str(error)

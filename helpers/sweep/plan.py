@@ -2,8 +2,8 @@
 
 import csv
 import itertools
-import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ..pdf.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 
-MOST = 100_000  # values of a range, and runs of a sweep
+MOST = 100_000  # runs of a sweep, and values of a range
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
 
@@ -28,55 +28,42 @@ def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
     """
     named: dict[str, list[str]] = {}
     for axis in axes:
-        name, equals, values = axis.partition("=")
-        name = name.strip()
-        if not equals or not name.isidentifier() or not values.strip():
+        name, _, values = map(str.strip, axis.partition("="))
+        if not name.isidentifier() or not values:
             raise UserError(f"-g {axis!r}: write it as name=values, such as layers=4:8 or lr=1,2")
         named.setdefault(name, []).extend(_values(values, axis))
-    if zipped:
-        lengths = {name: len(values) for name, values in named.items()}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-            raise UserError(f"--zip needs as many values for each parameter: {counts}")
-        combinations = zip(*named.values(), strict=True)
-    else:
-        _check_count(math.prod(map(len, named.values())))
-        combinations = itertools.product(*named.values())
-    return _distinct([dict(zip(named, values, strict=True)) for values in combinations])
+    if zipped and len(set(map(len, named.values()))) > 1:
+        counts = ", ".join(f"{name} has {len(values)}" for name, values in named.items())
+        raise UserError(f"--zip needs as many values for each parameter: {counts}")
+    combine = zip if zipped else itertools.product
+    return _distinct(dict(zip(named, values, strict=True)) for values in combine(*named.values()))
 
 
 def table(path: Path) -> list[Run]:
     """Runs from a CSV file: a column per parameter, a row per run, an empty cell for a default.
 
-    Raises UserError for a file that is missing, no CSV, without runs, or whose rows do not fit.
+    Raises UserError for a file that is no CSV, has no runs, or whose rows do not fit.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-            rows = list(reader)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+            lines = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file: {error}") from None
-    if double := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{path}: the header names {double[0]!r} twice")
-    if long := [row for row in rows if None in row]:
-        raise UserError(f"{path}: more values than names in the header: {long[0][None]}")
+    names, *rows = lines or [[]]
+    if not all(map(str.isidentifier, names)) or len(set(names)) < len(names):
+        raise UserError(f"{path}: the header is {names}, not parameter names, each once")
+    for row in rows:
+        if len(row) != len(names):
+            raise UserError(f"{path}: {row} is not a value for each of {', '.join(names)}")
     if not rows:
         raise UserError(f"{path} has no runs: a header of parameter names, then a row for each run")
-    return _distinct([{name: value for name, value in row.items() if value} for row in rows])
+    runs = (zip(names, row, strict=True) for row in rows)
+    return _distinct({name: value for name, value in run if value} for run in runs)
 
 
 def cross(runs: list[Run], others: list[Run]) -> list[Run]:
     """Every run of ``runs`` with every run of ``others``; the latter win over the former."""
-    _check_count(len(runs) * len(others))
-    return _distinct([run | other for run in runs for other in others])
-
-
-def _check_count(runs: int) -> None:
-    if runs > MOST:
-        raise UserError(f"that would be {runs:,} runs; a sweep has at most {MOST:,}")
+    return _distinct(run | other for run in runs for other in others)
 
 
 def _values(text: str, axis: str) -> list[str]:
@@ -88,21 +75,19 @@ def _values(text: str, axis: str) -> list[str]:
         items = yaml.compose(f"[{text}]", yaml.BaseLoader).value
     except (yaml.YAMLError, RecursionError):
         items = []
-    values = []
-    for item in items:
-        if isinstance(item, yaml.SequenceNode):
-            values.append(f"[{text}]"[item.start_mark.index : item.end_mark.index])
-        elif isinstance(item, yaml.MappingNode):
-            items = []
-        elif item.style is None and _RANGE.fullmatch(item.value):
-            values += _range(item.value, axis)
-        else:
-            values.append(item.value)
-    if not items:
+    if not items or any(isinstance(item, yaml.MappingNode) for item in items):
         raise UserError(
             f"-g {axis!r}: write values with commas between, lists in brackets, and a text with "
             "other signs in it in quotes"
         )
+    values = []
+    for item in items:
+        if isinstance(item, yaml.SequenceNode):
+            values.append(f"[{text}]"[item.start_mark.index : item.end_mark.index])
+        elif item.style is None and _RANGE.fullmatch(item.value):
+            values += _range(item.value, axis)
+        else:
+            values.append(item.value)
     return values
 
 
@@ -111,19 +96,18 @@ def _range(text: str, axis: str) -> list[str]:
 
     Decimal numbers: what is typed is what is counted with, however many digits it has.
     """
-    try:
-        first, last, *rest = map(Decimal, text.split(":"))
-        if not rest and (first % 1 or last % 1):
-            raise UserError(f"-g {axis!r}: a range of fractions needs a step, as in {text}:0.1")
-        step = rest[0] if rest else Decimal(1 if last >= first else -1)
-        count = math.floor((last - first) / step) + 1
-    except ArithmeticError:  # a step of 0, or too large
-        count = 0
-    if not 1 <= count <= MOST:
+    first, last, *rest = map(Decimal, text.split(":"))
+    if not rest and (int(first), int(last)) != (first, last):
+        raise UserError(f"-g {axis!r}: a range of fractions needs a step, as in {text}:0.1")
+    step = rest[0] if rest else Decimal(1 if last >= first else -1)
+    if not step or not 0 <= (last - first) / step < MOST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
-    return [f"{(first + i * step).normalize():f}" for i in range(count)]
+    return [f"{(first + i * step).normalize():f}" for i in range(int((last - first) / step) + 1)]
 
 
-def _distinct(runs: list[Run]) -> list[Run]:
-    """Each run once, in order."""
-    return list({tuple(sorted(run.items())): run for run in runs}.values())
+def _distinct(runs: Iterable[Run]) -> list[Run]:
+    """Each run once, in order. Raises UserError for more than a sweep has."""
+    some = list(itertools.islice(runs, MOST + 1))
+    if len(some) > MOST:
+        raise UserError(f"those are too many runs: a sweep has at most {MOST:,}")
+    return list({tuple(sorted(run.items())): run for run in some}.values())

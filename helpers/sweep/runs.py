@@ -10,15 +10,15 @@ import hashlib
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from nbformat import NotebookNode
 
 from .. import mime
 from ..pdf.errors import UserError
-from ..pdf.notebook import ROOT, write_atomically
+from ..pdf.notebook import ROOT, bundles, write_atomically
 from ..pdf.parameters import UNKNOWN, Value, choose, read_parameters, read_recipe
 from .plan import Run
 
@@ -39,25 +39,22 @@ class Job:
     def name(self) -> str:
         """The run's file name: what differs from the profile, in the notebook's order.
 
-        ``profile=quick`` stands in it, so that those of the full profile are shorter. A name that
-        is long, or that a system without capitals could take for another's, ends in a hash.
+        ``profile=quick`` stands in it, so that those of the full profile are shorter. What is long,
+        or holds what a file system could mind (capitals, since some know none), ends in a digest.
         """
-        special = {
-            k: v for k, v in self.values.items() if k not in self.usual or v != self.usual[k]
-        }
-        if self.values.get("profile", "full") != "full":
-            special = {"profile": self.profile} | special
-        name = ",".join(f"{key}={_escaped(value)}" for key, value in special.items())
-        capitals = any(c.isupper() for v in special.values() if isinstance(v, str | list)
-                       for c in str(v))  # fmt: skip
-        if len(name) > LONGEST_NAME or capitals:
-            return f"{name[:LONGEST_NAME]}~{self.digest}"
-        return name or "defaults"
+        special = [
+            f"{name}={_text(value)}"
+            for name, value in self.values.items()
+            if value != self.usual.get(name, UNKNOWN) or (name == "profile" and value != "full")
+        ]
+        name = ",".join(special) or "defaults"
+        safe = re.sub(r"[^a-z0-9_.,=+\[\]-]", "_", name.lower())[:LONGEST_NAME]
+        return name if name == safe else f"{safe}~{self.digest}"
 
     @property
     def digest(self) -> str:
         """Eight digits that tell its parameters from others."""
-        return hashlib.sha256(_canonical(self.values).encode()).hexdigest()[:8]
+        return hashlib.sha256(_text(self.values).encode()).hexdigest()[:8]
 
     @property
     def label(self) -> str:
@@ -65,15 +62,11 @@ class Job:
         return " ".join(f"{name}={value}" for name, value in self.given.items()) or "defaults"
 
 
-def _escaped(value: Value) -> str:
-    """A value in a file's name, with nothing in it that a shell or a file system could mind."""
-    if isinstance(value, list):
-        return quote(json.dumps(value, separators=(",", ":")), safe="[],+")
-    return quote(str(value), safe="+")
-
-
-def _canonical(values: dict[str, Value]) -> str:
-    return json.dumps(values, sort_keys=True, default=str)
+def _text(value: object) -> str:
+    """One text for each value, or for each set of parameters."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
 
 
 def jobs(runs: list[Run], notebook: NotebookNode, profile: str, path: Path) -> list[Job]:
@@ -85,7 +78,7 @@ def jobs(runs: list[Run], notebook: NotebookNode, profile: str, path: Path) -> l
     for run in runs:
         values = defaults | choose(known, run, profile, path)
         job = Job({name: values[name] for name in run}, values, usual, profile, recipe)
-        found.setdefault(_canonical(values), job)
+        found.setdefault(_text(values), job)
     return list(found.values())
 
 
@@ -101,25 +94,23 @@ class Store:
         """Read anew which records there are: another sweep may have added some."""
         self._found: dict[str, tuple[Path, int]] = {}
         for path in self.records.glob("*.json"):
-            with contextlib.suppress(*_BROKEN):
+            with contextlib.suppress(UserError):
                 record = _read(path)
-                self._found[_canonical(record["parameters"])] = path, record["recipe"]
+                self._found[_text(record["parameters"])] = path, record["recipe"]
 
     def record(self, job: Job) -> Path:
         """Where the job's record lies once the job is done.
 
         Two sets of parameters never share a file, even where what is usual has changed since.
         """
-        if found := self._found.get(_canonical(job.values)):
+        if found := self._found.get(_text(job.values)):
             return found[0]
         path = self.records / f"{job.name}.json"
-        with contextlib.suppress(*_BROKEN):
-            if _canonical(_read(path)["parameters"]) != _canonical(job.values):
-                path = path.with_name(f"{job.name}~{job.digest}.json")
-        return path
+        taken = any(path == other for other, _ in self._found.values())
+        return path.with_name(f"{job.name}~{job.digest}.json") if taken else path
 
     def notebook(self, job: Job) -> Path:
-        """Where the job's executed notebook lies; ``.failed.ipynb`` beside it if it failed."""
+        """Where the job's executed notebook lies."""
         return self.work / f"{self.record(job).stem}.ipynb"
 
     def failed(self, job: Job) -> Path:
@@ -127,29 +118,20 @@ class Store:
         return self.notebook(job).with_suffix(".failed.ipynb")
 
     def note(self, job: Job) -> Path:
-        """Where the problem of a job that failed is written down."""
+        """Where the problem of a job that failed is written down, whatever else it has left."""
         return self.notebook(job).with_suffix(".failed.txt")
 
     def fail(self, job: Job, problem: str) -> None:
-        """Write down that the job failed, whether or not it left a notebook."""
+        """Write down that the job failed."""
         with contextlib.suppress(OSError):  # a full disk: the terminal has the problem, too
             write_atomically(self.note(job), f"{problem}\n".encode(errors="replace"))
 
-    def has_failed(self, job: Job) -> bool:
-        """Whether the job's last run failed."""
-        return self.note(job).exists() or self.failed(job).exists()
-
-    def forget_failure(self, job: Job) -> None:
-        """Remove what a run that failed has left."""
-        self.note(job).unlink(missing_ok=True)
-        self.failed(job).unlink(missing_ok=True)
-
     def why(self, job: Job) -> str:
         """Why the job has to run: empty if it is done."""
-        path, recipe = self._found.get(_canonical(job.values), (None, None))
+        path, recipe = self._found.get(_text(job.values), (None, None))
         if path and recipe == job.recipe:
             return ""
-        if self.has_failed(job):
+        if self.note(job).exists():
             return "failed before"
         return f"its record is of recipe {recipe}, now {job.recipe}" if path else "no record"
 
@@ -163,33 +145,27 @@ class Store:
         try:
             held = FileLock(path, timeout=0).acquire()
         except Timeout:
-            owner = path.read_text(errors="replace").strip() or "unknown"
             raise UserError(
-                f"another sweep (process {owner}) is at work in {self.work}: wait for it"
+                f"another sweep (process {path.read_text().strip()}) is at work in {self.work}: "
+                "wait for it"
             ) from None
-        except OSError as error:  # a network file system without locks, say
-            raise UserError(f"{path} can't be locked: {error.strerror}") from None
         with held:
             path.write_text(str(os.getpid()))
             self.look()
             yield
 
-    def save(
-        self, job: Job, executed: NotebookNode, seconds: float, machine: str | None = None
-    ) -> dict:
+    def save(self, job: Job, executed: NotebookNode, seconds: float, machine: str) -> dict:
         """Write the job's record; from then on it is done. Returns the record.
 
-        ``machine`` is the hardware that it ran on: this one's unless it says otherwise.
+        ``machine`` is the hardware that it ran on.
         """
         values, claims, stamp = {}, {}, {}
-        for cell in executed.cells:
-            for output in cell.get("outputs", []):
-                data = output.get("data", {})
-                if content := data.get(mime.RECORD):
-                    values[content["name"]] = content["value"]
-                if content := data.get(mime.CLAIM):
-                    claims[content["name"]] = content["holds"]
-                stamp |= data.get(mime.STAMP, {})
+        for data in bundles(executed):
+            if content := data.get(mime.RECORD):
+                values[content["name"]] = content["value"]
+            if content := data.get(mime.CLAIM):
+                claims[content["name"]] = content["holds"]
+            stamp |= data.get(mime.STAMP, {})
         record = {
             "recipe": job.recipe,
             "parameters": job.values,
@@ -198,23 +174,22 @@ class Store:
             "stamp": stamp,
             "seconds": round(seconds, 2),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "hardware": machine or hardware(),
+            "hardware": machine,
         }
         path = self.record(job)
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n"
         write_atomically(path, text)
-        self._found[_canonical(job.values)] = path, job.recipe
+        self._found[_text(job.values)] = path, job.recipe
+        for left in (self.note(job), self.failed(job)):  # of an earlier run that failed
+            left.unlink(missing_ok=True)
         return record
 
 
 def hardware() -> str:
     """The processor and how many of its cores this process may use."""
-    model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
+    named = re.search("^model name.*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "", re.M)
+    model = named[1] if named else platform.processor() or platform.machine()
     return f"{model}, {cores()} cores"
 
 
@@ -225,28 +200,18 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-_BROKEN = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what ``_read`` raises
-
-
 def _read(path: Path) -> dict:
-    """A record; one of ``_BROKEN`` if the file is none."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    for part, kind in {"recipe": int, "parameters": dict, "values": dict}.items():
-        if not isinstance(record[part], kind):
-            raise TypeError(f"{part} is no {kind.__name__}")
+    """A record. Raises UserError naming a file that is none."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for part, kind in {"recipe": int, "parameters": dict, "values": dict}.items():
+            if not isinstance(record[part], kind):
+                raise TypeError(f"{part} is no {kind.__name__}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
     return record
 
 
 def load(folder: Path) -> list[dict]:
-    """All records in ``folder``, by name; a file that is not one is refused.
-
-    Raises UserError naming the broken file.
-    """
-    records = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = _read(path)
-        except _BROKEN as error:
-            raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
-        records.append(record | {"name": path.stem})
-    return records
+    """All records in ``folder``, by name. Raises UserError naming a file that is not one."""
+    return [_read(path) | {"name": path.stem} for path in sorted(folder.glob("*.json"))]

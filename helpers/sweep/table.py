@@ -1,9 +1,6 @@
 """Records side by side: one row for each run, or a mean and its spread over seeds."""
 
 import difflib
-import math
-import reprlib
-import statistics
 from collections import Counter
 
 import pandas as pd
@@ -11,15 +8,6 @@ import pandas as pd
 from ..pdf.errors import UserError
 
 STAMPED = ("data", "device", "commit")  # of the stamp, what a table shows
-
-
-def columns(runs: list[dict]) -> dict[str, str]:
-    """The column of each value: its name without the topic, where nothing else has that name."""
-    names = dict.fromkeys(name for run in runs for name in run["values"])
-    short = {name: name.split("/", 1)[-1] for name in [*names, *map("stamp/{}".format, STAMPED)]}
-    taken = Counter(short.values())
-    taken.update({"seconds", "recipe", *(name for run in runs for name in run["parameters"])})
-    return {name: slug if taken[slug] == 1 else name for name, slug in short.items()}
 
 
 def frame(runs: list[dict]) -> pd.DataFrame:
@@ -33,6 +21,15 @@ def frame(runs: list[dict]) -> pd.DataFrame:
     )
 
 
+def columns(runs: list[dict]) -> dict[str, str]:
+    """The column of each value: its name without the topic, where nothing else has that name."""
+    names = dict.fromkeys(name for run in runs for name in run["values"])
+    short = {name: name.split("/", 1)[-1] for name in [*names, *map("stamp/{}".format, STAMPED)]}
+    taken = Counter(short.values())
+    taken.update({"seconds", "recipe", "claims", *(n for run in runs for n in run["parameters"])})
+    return {name: slug if taken[slug] == 1 else name for name, slug in short.items()}
+
+
 def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
     """``frame`` with how each run was made, and each value as it was recorded.
 
@@ -41,26 +38,28 @@ def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
     """
     names, rows = columns(runs), []
     for run in runs:
+        older = "" if run["recipe"] == recipe else f" (not {recipe})"
+        broken = ", ".join(name for name, holds in run["claims"].items() if not holds)
         row = run["parameters"] | {names[name]: value for name, value in run["values"].items()}
         row |= {names[f"stamp/{part}"]: run["stamp"].get(part) for part in STAMPED}
-        older = "" if run["recipe"] == recipe else f" (not {recipe})"
-        broken = [name for name, holds in run["claims"].items() if not holds]
         row |= {"recipe": f"{run['recipe']}{older}", "seconds": run["seconds"]}
-        row["claims"] = f"not {', '.join(broken)}" if broken else "hold" if run["claims"] else "–"
+        row["claims"] = f"not {broken}" if broken else "hold" if run["claims"] else "–"
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)
-    table.attrs["names"] = names
-    table.attrs["parameters"] = list({name: 0 for run in runs for name in run["parameters"]})
+    parameters = dict.fromkeys(name for run in runs for name in run["parameters"])
+    table.attrs = {"names": names, "parameters": list(parameters)}
     return table
 
 
 def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     """The rows that meet each ``name=value``. Raises UserError without such a column or row."""
     for condition in conditions:
-        name, _, text = condition.partition("=")
+        name, equals, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
+        if not equals:
+            raise UserError(f"--where {condition}: write it as {name}={shown(frame[name].iloc[0])}")
         frame = frame[[_same(value, text) for value in frame[name]]]
-    if not len(frame):
+    if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
     return frame
 
@@ -73,50 +72,6 @@ def _same(value: object, text: str) -> bool:
         return str(value) == text
 
 
-def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -> str:
-    """The table of runs, or of means over seeds, in one of the styles of ``write``.
-
-    A mean is over seeds alone: whatever else differs splits the rows and is shown.
-    """
-    check_columns(frame, by)
-    names = frame.attrs["names"]
-    made = [names[f"stamp/{part}"] for part in STAMPED]
-    settings = [*frame.attrs["parameters"], made[0], "recipe"]  # the data set comes with a number
-    differ = [name for name in settings if name != "seed" and _differ(frame, name)]
-    first = list(dict.fromkeys([*by, *differ]))
-    alike = [name for name in settings if name != "recipe" and not _differ(frame, name)]
-    said = [f"the same in all: {_listed(frame.iloc[0], alike)}"] if style == "text" else []
-    broken = sum(value not in ("hold", "–") for value in frame["claims"])
-    if broken and style == "text":
-        said.append(f"a claim does not hold in {broken} run{'s' * (broken > 1)}: "
-                    "`--format csv` names it")  # fmt: skip
-    if metric:
-        table = over_seeds(frame, first, metric)
-        if style == "text":
-            best = table.loc[table["mean"].astype(float).idxmax()]
-            said.append(f"highest: {_listed(best, [*first, 'mean'])}")
-        return "\n".join([write(table, style), *said])
-    ordered = in_order(frame, [*first, "seed"])
-    if style != "csv":  # a table for the eye: what is the same in all rows stands below it
-        hidden = {*made[1:], *(name for name in frame if len(frame) > 1 and _is_known(frame, name))}
-        ordered = ordered.drop(columns=list(hidden - set(by)))
-    return "\n".join([write(ordered, style), *said])
-
-
-def _differ(frame: pd.DataFrame, name: str) -> bool:
-    return frame[name].astype(str).nunique() > 1
-
-
-def _is_known(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column says nothing: the same in all rows, or a parameter that was recorded."""
-    given = name.partition("/")[2]
-    return not _differ(frame, name) or (given in frame and frame[name].equals(frame[given]))
-
-
-def _listed(row: pd.Series, names: list[str]) -> str:
-    return ", ".join(f"{name} {shown(row[name])}" for name in names if name in row)
-
-
 def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
     """Raises UserError for the first of ``names`` that is no column, with the nearest one."""
     for name in names:
@@ -126,11 +81,51 @@ def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
             raise UserError(f"no column {name!r}; {hint}")
 
 
-def in_order(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The rows by the first of ``names``, then by the next; a name of no column counts nothing."""
-    found = [frame[name].tolist() for name in names if name in frame]
-    order = sorted(range(len(frame)), key=lambda i: [_rank(column[i]) for column in found])
-    return frame.iloc[order]
+def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -> str:
+    """The table of runs, or of means over seeds, in one of the styles of ``write``.
+
+    A mean is over seeds alone: whatever else differs splits the rows and is shown. In a table for
+    the eye, what is the same in all rows stands below it.
+    """
+    check_columns(frame, by)
+    differs = {name: frame[name].astype(str).nunique() > 1 for name in frame}
+    data, *made = (frame.attrs["names"][f"stamp/{part}"] for part in STAMPED)
+    settings = [*frame.attrs["parameters"], data]  # the data set is a setting, too
+    varied = [name for name in [*settings, "recipe"] if differs[name] and name != "seed"]
+    first = list(dict.fromkeys([*by, *varied]))
+    order = [name for name in [*first, "seed"] if name in frame]
+    rows = frame.sort_values(order, key=_rank, kind="stable") if order else frame
+    same = [name for name in settings if not differs[name]]
+    said = [f"the same in all: {_listed(frame.iloc[0], same)}"]
+    if broken := int(frame["claims"].str.startswith("not ").sum()):
+        said.append(f"a claim does not hold in {broken} run{'s' * (broken > 1)}: "
+                    "`--format csv` names it")  # fmt: skip
+    if metric:
+        rows = over_seeds(rows, first, frame.attrs["names"].get(metric, metric))
+        best = rows.loc[rows["mean"].idxmax()]
+        said.append(f"highest: {_listed(best, [*first, 'mean'])}")
+    elif style != "csv":
+        said_twice = [name for name in frame if _is_parameter_again(frame, name)]
+        constant = [name for name in frame if len(frame) > 1 and not differs[name]]
+        rows = rows.drop(columns=list({*made, *said_twice, *constant} - {*by}))
+    return "\n".join([write(rows, style), *(said if style == "text" else [])])
+
+
+def _is_parameter_again(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column is a parameter that the notebook has recorded: ``topic/n`` beside ``n``."""
+    parameter = name.partition("/")[2]
+    return parameter in frame and frame[name].equals(frame[parameter])
+
+
+def _listed(row: pd.Series, names: list[str]) -> str:
+    return ", ".join(f"{name} {shown(row[name])}" for name in names)
+
+
+def _rank(column: pd.Series) -> pd.Series:
+    """Where each value stands in the table: numbers by size, then all others as they read."""
+    number = pd.to_numeric(column.map(lambda v: v if isinstance(v, int | float) else None))
+    others = column[number.isna()].astype(str).rank(method="dense")
+    return number.rank(method="dense").fillna(others + len(column))
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
@@ -138,47 +133,27 @@ def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
 
     Raises UserError for a metric that is not there, is no number, or that no run has.
     """
-    metric = frame.attrs["names"].get(metric, metric)  # as the sweep prints it
     check_columns(frame, [metric])
-    groups: dict[str, tuple[list, list[float]]] = {}
-    for row in frame.to_dict("records"):
-        if not _missing(row[metric]):
-            values = [row[name] for name in by]  # lists and None among them, so no groupby
-            groups.setdefault(repr(values), (values, []))[1].append(_number(row[metric], metric))
-    if not groups:
+    known = frame[frame[metric].notna()]
+    if known.empty:
         raise UserError(f"no run has a value of {metric!r}")
-    rows = []
-    for values, scores in sorted(groups.values(), key=lambda group: [*map(_rank, group[0])]):
-        spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
-        mean = statistics.fmean(scores)
-        rows.append([*values, len(scores), mean, spread, min(scores), max(scores)])
-    return pd.DataFrame(rows, columns=[*by, "runs", "mean", "std", "min", "max"], dtype=object)
-
-
-def _missing(value: object) -> bool:
-    return value is None or value != value  # NaN is what pandas puts where a run has nothing
-
-
-def _number(value: object, metric: str) -> float:
-    if not isinstance(value, int | float):
-        raise UserError(
-            f"{metric!r} is no number but {reprlib.repr(value)}: choose another --metric"
-        )
-    return float(value)
-
-
-def _rank(value: object) -> tuple:
-    """Where a value stands in the table: numbers by size, then all others as they read."""
-    if isinstance(value, int | float) and not _missing(value):
-        return (0, value, "")
-    return (1, 0, str(value))
+    try:
+        scores = known[metric].astype(float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{metric!r} is not a number ({error}): choose another --metric") from None
+    setting = pd.Series(known[by].to_numpy().tolist(), index=known.index).map(str)  # lists, None
+    spread = scores.groupby(setting, sort=False).agg(
+        runs="count", mean="mean", std="std", min="min", max="max"
+    )
+    named = known.loc[~setting.duplicated(), by]
+    return pd.concat([named.reset_index(drop=True), spread.reset_index(drop=True)], axis=1)
 
 
 def shown(value: object) -> str:
     """A value as the tables show it: four digits of a fraction, a whole number as such."""
     if not isinstance(value, float):
         return str(value)
-    if math.isnan(value):
+    if value != value:  # NaN, which pandas puts where a run has nothing
         return "–"
     large = 1e4 <= abs(value) < 1e15
     return f"{value:.0f}" if large else f"{value:.4g}"

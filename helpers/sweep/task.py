@@ -47,7 +47,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="homework-") as folder:
         made, problem = Path(target or f"{folder}/executed.ipynb"), ""
         made.unlink(missing_ok=True)  # its outputs are not taken for this run's
-        late = threading.Timer(timeout or threading.TIMEOUT_MAX, kill_children)
+        late = threading.Timer(timeout or threading.TIMEOUT_MAX, kill, [os.getpid(), False])
         late.daemon = True
         late.start()
         try:
@@ -105,19 +105,13 @@ def _end_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        kill_children()
-        os._exit(1)
+        kill(os.getpid())
 
     threading.Thread(target=watch, name=name, daemon=True).start()
 
 
-def kill_children() -> None:
-    """End everything that this process has started: a kernel may heed no other signal."""
-    kill(os.getpid(), itself=False)
-
-
 def kill(pid: int, itself: bool = True) -> None:
-    """End everything that a process has started, and the process."""
+    """End everything that a process has started, since a kernel may heed no signal; and it."""
     import psutil
 
     with suppress(psutil.NoSuchProcess):

@@ -10,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pdf_fixtures import like_a_clone
-from sweep import Small, figures
+from sweep import figures
 from test_make import YOU, make, project
+from test_sweep_engine import Sweep
 
 from helpers.sweep.runs import load
 
@@ -36,8 +37,8 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_jobs(tmp_path, figures):
     for jobs in (1, 2, 3):
         folder = tmp_path / str(jobs)
         folder.mkdir()
-        sweep = Small(folder, TRAINING)
-        assert not any(outcome.problem for outcome in sweep.run("n=0:2", jobs=jobs))
+        sweep = Sweep(folder, TRAINING)
+        assert not any(sweep.run("n=0:2", jobs=jobs).values())
         records = load(sweep.store.records)
         found.append([(r["parameters"]["n"], r["values"]) for r in records])
     assert found[0] == found[1] == found[2]

@@ -18,11 +18,10 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pdf_fixtures import source_notebook, write
-from test_sweep_engine import Sweep, end, scheduler, squares, strays, until, worker
+from test_sweep_engine import Sweep, drive, end, scheduler, squares, strays, until, worker
 
 from helpers.pdf.errors import UserError
-from helpers.sweep.runs import Store, load
+from helpers.sweep.runs import load
 
 __all__ = ["scheduler", "worker"]  # fixtures
 
@@ -39,31 +38,6 @@ with open("begun.txt", "a") as file:
 time.sleep(0.5)
 record("tiny/square", n * n)
 """
-DRIVER = """
-import sys
-from pathlib import Path
-sys.path[:0] = {paths!r}
-import sweep as torture
-if __name__ == "__main__":
-    it = torture.Small(Path({folder!r}), torture.CODE)
-    try:
-        with it.store.lock():
-            for outcome in it.start("n=0:{last}", jobs={jobs}):
-                assert not outcome.problem, outcome.problem
-    except torture.UserError as error:
-        sys.exit(f"homework: {{error}}")
-"""
-
-
-class Small(Sweep):
-    """A sweep of a notebook with the given code."""
-
-    def __init__(self, folder, code):
-        self.path = folder / "tiny.ipynb"
-        parameters = 'profile = "quick"  # [quick | full]\nn = 1  # [0..9999]'
-        if not self.path.exists():
-            write(source_notebook(code, parameters=parameters), self.path)
-        self.store = Store("tiny", records=folder / "records", work=folder / "work")
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +48,6 @@ def figures():
     print("\n\nSweep torture")
     for name, count in counts.items():
         print(f"  {count:6}  {name}")
-
-
-def drive(folder, runs, jobs):
-    script = folder / "driver.py"
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    script.write_text(DRIVER.format(paths=paths, folder=str(folder), last=runs - 1, jobs=jobs))
-    return subprocess.Popen(
-        [sys.executable, script], start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
 
 
 def snapshot(store):
@@ -99,10 +64,11 @@ def victim(process, folder, draw):
 
 
 def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
-    draw, store = random.Random(SEED), Small(tmp_path, CODE).store
+    draw, sweep = random.Random(SEED), Sweep(tmp_path, CODE)
+    store, every = sweep.store, f"0:{RUNS - 1}"
     seen, lost, kills = {}, 0, collections.Counter()
     while sum(kills.values()) < KILLS and len(seen) < RUNS:
-        process = drive(tmp_path, RUNS, JOBS)
+        process = drive(sweep, every, JOBS)
         more = len(seen) + draw.randint(0, 2 * RUNS // (KILLS + 1))
         until(
             lambda: process.poll() is not None or len(list(store.records.glob("*.json"))) >= more,  # noqa: B023
@@ -122,7 +88,7 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
         seen = now
         if draw.random() < 0.5:  # else the next sweep meets what dies of this one
             until(lambda: not strays(tmp_path))
-    process = drive(tmp_path, RUNS, JOBS)
+    process = drive(sweep, every, JOBS)
     _, errors = process.communicate(timeout=PATIENCE * 6)
     assert process.returncode == 0, errors
     lost += len(seen.items() - snapshot(store).items())
@@ -141,10 +107,11 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
 
 
 def test_two_sweeps_on_one_folder(tmp_path, figures):
-    store = Small(tmp_path, CODE).store
-    first = drive(tmp_path, 4, 1)
+    sweep = Sweep(tmp_path, CODE)
+    store = sweep.store
+    first = drive(sweep, "0:3", 1)
     until(lambda: list(store.records.glob("*.json")), first)
-    second = drive(tmp_path, 4, 1)
+    second = drive(sweep, "0:3", 1)
     _, errors = second.communicate(timeout=PATIENCE)
     assert second.returncode == 1
     assert f"another sweep (process {first.pid}) is at work in {store.work}" in errors
@@ -184,9 +151,8 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_kernel_that(tmp_path, figures, name):
     code, message = FAULTS[name]
-    sweep = Small(tmp_path, f"if n == 1:\n    {code.replace(chr(10), chr(10) + '    ')}")
-    outcomes = sweep.run("n=1,2", jobs=2, timeout=120.0)
-    problems = {outcome.job.values["n"]: outcome.problem for outcome in outcomes}
+    sweep = Sweep(tmp_path, f"if n == 1:\n    {code.replace(chr(10), chr(10) + '    ')}")
+    problems = sweep.run("n=1,2", jobs=2, timeout=120.0)
     assert problems.pop(2) == ""
     (problem,) = problems.values()
     assert re.search(message, problem) if message else not problem, problem[:2000]
@@ -199,8 +165,8 @@ def test_a_kernel_that(tmp_path, figures, name):
 def test_a_disk_that_fills_loses_nothing(tmp_path, tmpfs, figures):
     with tmpfs(tmp_path / "small", "size=2m") as small:
         code = "from helpers.report import record\nprint('x' * 600_000)\n"
-        sweep = Small(small, code + "record('tiny/square', n * n)")
-        problems = [outcome.problem for outcome in sweep.run("n=1:4", jobs=2)]
+        sweep = Sweep(small, code + "record('tiny/square', n * n)")
+        problems = sweep.run("n=1:4", jobs=2).values()
         full = [problem for problem in problems if problem]
         assert full
         assert all("No space left on device" in problem for problem in full)
@@ -208,7 +174,7 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, tmpfs, figures):
         assert len(before) == len(problems) - len(full)
         load(sweep.store.records)
         subprocess.run(["mount", "-o", "remount,size=50m", small], check=True)
-        assert [outcome.problem for outcome in sweep.run("n=1:4", jobs=2)] == [""] * len(full)
+        assert list(sweep.run("n=1:4", jobs=2).values()) == [""] * len(full)
         assert squares(sweep.store) == [1, 4, 9, 16]
         assert before.items() <= snapshot(sweep.store).items()
         assert not list(small.rglob(".*.part"))
@@ -218,7 +184,7 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, tmpfs, figures):
 def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, scheduler, worker):
     address, process = scheduler
     worker()
-    sweep, done = Small(tmp_path, CODE), []
+    sweep, done = Sweep(tmp_path, CODE), []
     with pytest.raises(UserError, match=r"scheduler .* is gone") as caught:
         for outcome in sweep.start("n=1:9", scheduler=address):
             assert not outcome.problem
@@ -231,3 +197,29 @@ def test_a_scheduler_that_is_killed_is_said_in_a_line(tmp_path, figures, schedul
     assert len(squares(sweep.store)) == len(done) < 9
     assert len(sweep.run("n=1:9", jobs=2)) == 9 - len(done)
     assert squares(sweep.store) == [n * n for n in range(1, 10)]
+
+
+CLOCK = """
+import os, time
+now = time.time
+time.time = lambda: now() + (10**8 if os.path.exists({sign!r}) else 0)
+"""
+JUMPING = """import time
+from helpers.report import record
+with open("jump", "a") as file: file.write(str(n))
+time.sleep(9)
+record("tiny/square", n * n)
+"""
+
+
+def test_a_clock_that_jumps_ends_no_run(tmp_path):
+    """It jumps in every process of the sweep, and Dask looks every two seconds who is silent."""
+    (tmp_path / "sitecustomize.py").write_text(CLOCK.format(sign=str(tmp_path / "jump")))
+    sweep = Sweep(tmp_path, JUMPING)
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    options = {"PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"}
+    process = drive(sweep, "0", **options)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    assert squares(sweep.store) == [0]
+    assert (tmp_path / "jump").read_text() == "0"  # begun once

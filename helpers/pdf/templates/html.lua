@@ -4,8 +4,9 @@ local ROWS = 30 -- of a table that is kept on one page
 local WIDE = 105 -- characters side by side, before a table is broken into lines or parts
 
 local function is_latex(element) return element.classes:includes("latex") end
--- In mathematics an apostrophe is a prime, which "smart" has made a quotation mark.
-local function as_is(text) return text:find("^\\nb[dm]") and text:gsub("’", "'") or text end
+-- What stands for signs that "smart" would have changed (U+FDD0 and so on).
+local guarded = { ["\u{FDD0}"] = "'", ["\u{FDD1}"] = '"', ["\u{FDD2}"] = "-", ["\u{FDD3}"] = "." }
+local function as_is(text) return text:gsub("\239\183[\144-\147]", guarded) end
 function Code(element)
   if is_latex(element) then return pandoc.RawInline("latex", (as_is(element.text))) end
 end
