@@ -90,6 +90,7 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
             for future in ended:
                 job, tries = running.pop(future)
                 outcome = _outcome(future, job, store)
+                future.release()  # else it would be computed anew where its worker ends later
                 if outcome.problem and tries < retries:
                     waiting.append((job, tries + 1))
                     continue
