@@ -1,6 +1,7 @@
 """The Vision Transformer against PyTorch's encoder, its training, and the notebook's claims."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -281,7 +282,7 @@ def test_an_epoch_tells_the_mean_loss_and_the_seconds_of_its_training_alone(monk
 
         return timed
 
-    monkeypatch.setattr(vit, "_now", lambda data: clock[0])
+    monkeypatch.setattr(vit, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(vit, "train_step", taking(1.0, vit.train_step))
     monkeypatch.setattr(vit, "validate", taking(100.0, vit.validate))
     data = ImageSet(bright_or_dark().images, torch.zeros(64, dtype=torch.int64))
@@ -319,12 +320,8 @@ def test_accuracy_is_total_correct_over_all_whatever_the_batches():
     )
 
 
-def test_what_cannot_be_trained_is_refused():
+def test_a_loss_that_is_not_finite_stops_the_training():
     data, model = bright_or_dark(), Constant()
-    with pytest.raises(ValueError, match="batches of 65 need at least 65 images, not 64"):
-        vit.train(tiny(), data, data, how=Hyperparameters(epochs=1, batch=65), seed=0)
-    with pytest.raises(ValueError, match="cannot hold out 10 of 10"):
-        vit.split(10, 10, seed=0)
     model.scores.data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match="epoch 1"):
         vit.train(model, data, data, how=Hyperparameters(epochs=2, batch=16), seed=0)
