@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,18 +199,21 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def download(names: list[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Fetch data sets, and say of each what there is now or (second) why it is not there."""
+def download(names: Sequence[str] = ()) -> int:
+    """Fetch data sets (none named: all), and print what there is now; 1 if one is not there."""
     loaders = {
         "fashion_mnist": lambda: fashion_mnist("train", profile="full").source,
         "imdb": lambda: " and ".join(imdb(split, profile="full").source for split in SPLITS),
         "snippets": lambda: f"{len(snippets()):,} snippets",
     }
+    failed = 0
     for name in names or loaders:
         try:
-            yield loaders[name](), ""
+            print(f"[OK] {loaders[name]()}")
         except DataUnavailable as error:
-            yield "", str(error)
+            print(f"[FAIL] {error}")
+            failed = 1
+    return failed
 
 
 def _fashion_mnist(*, train: bool):

@@ -196,10 +196,12 @@ def test_snippets_are_what_was_published(rated):
     assert (first["text"], first["rating"]) == ("Effective but too tepid biopic", -0.6)
 
 
-def test_all_is_fetched_and_told(folder, rated):
-    found = list(data.download())
-    assert [bool(problem) for _, problem in found] == [True, True, False]
-    assert found[2][0] == f"{len(rated):,} snippets"
+def test_all_is_fetched_and_told(folder, rated, capsys):
+    assert data.download() == 1
+    fashion, reviews, snippets = capsys.readouterr().out.splitlines()
+    assert fashion.startswith("[FAIL]") and reviews.startswith("[FAIL]")
+    assert snippets == f"[OK] {len(rated):,} snippets"
+    assert data.download(["snippets"]) == 0
 
 
 def test_warnings_do_not_name_paths_of_this_machine(folder):

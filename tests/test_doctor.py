@@ -43,16 +43,6 @@ def test_a_python_that_does_not_fit_is_named(monkeypatch, capsys, version):
     assert len(capsys.readouterr().out.splitlines()) == 2, "the other checks could not be read"
 
 
-def test_a_python_without_venv_names_the_package(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
-    assert doctor.missing_python() == (["Python's venv module"], "python3-venv")
-
-
-def test_here_nothing_is_missing(capsys):
-    assert doctor.main(["python"]) == doctor.main(["tex"]) == 0
-    assert capsys.readouterr().err == ""
-
-
 def test_without_tex_and_rights_it_says_the_command_for_each_system(tmp_path):
     done = run(tmp_path, "tex")
     assert done.returncode == 2
