@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import text_encoder
@@ -117,17 +117,6 @@ def test_similar_lengths_share_a_batch_and_batches_are_shuffled(seed):
 
 
 # Features
-
-
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
-@settings(max_examples=10)
-def test_vectors_do_not_depend_on_padding_or_company(small_bert, lengths, spare):
-    ids = torch.randint(1, 40, (len(lengths), max(lengths) + spare))
-    with torch.no_grad():
-        found = token_vectors(small_bert, ids, torch.tensor(lengths))
-        for row, count in enumerate(lengths):
-            alone = small_bert(input_ids=ids[row : row + 1, :count]).last_hidden_state[0]
-            torch.testing.assert_close(found[row, :count], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_features_are_those_of_each_review_alone(encoder, tokens, tmp_path):
