@@ -4,11 +4,7 @@ A loader looks in DATA_DIR (default ``data/cache``), then asks the network throu
 that knows the data set: torchvision for Fashion-MNIST, huggingface_hub for IMDB. Where neither
 helps, the quick profile computes on a stand-in, with a warning and a ``source`` that says so, and
 the full profile raises ``DataUnavailable``. ``data/README.md`` lists sources, licenses and layout.
-
-Heavy imports stand where they are used: the command line asks this module for paths only.
 """
-
-from __future__ import annotations
 
 import csv
 import functools
@@ -24,11 +20,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import torch
+import pandas as pd
+import torch
+from torch.nn.functional import interpolate
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 4.0  # to wait for a server that does not answer
@@ -100,8 +95,6 @@ def imdb(split: str, *, profile: str = "quick") -> Reviews:
     Stand-in: sentences from film reviews that people rated (``snippets``), without neutral ones;
     7,200 for training and 1,800 for the test.
     """
-    import torch
-
     try:
         table = _read(_imdb_file(split), ("text", "label"))
         source = f"IMDB, {len(table['text']):,} {SPLITS[split]} reviews"
@@ -123,8 +116,6 @@ def app_reviews() -> Reviews:
     ``snippets``, where a mean rating r from −4 to 4 becomes the score round(3 + r/2), so that
     3 is what is rated between −1 and 1.
     """
-    import torch
-
     path = data_dir() / "app_reviews/reviews.csv"
     if path.is_file():
         table = _read(path, ("content", "score"))
@@ -148,8 +139,6 @@ def snippets() -> pd.DataFrame:
     −4 to 4; ``text``. They come with the source distribution of vaderSentiment 3.2.1, which the
     reader's own pip fetches once; nothing of it is installed. Raises DataUnavailable.
     """
-    import pandas as pd
-
     how = {"sep": "\t", "quoting": csv.QUOTE_NONE, "names": ["id", "rating", "text"]}
     inner = f"{SNIPPETS}/additional_resources/hutto_ICWSM_2014.tar.gz"
     tables = []
@@ -289,9 +278,7 @@ def _digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     Images, uint8 (N, 28, 28), and labels, int64 (N,). The first 80 % of each class are for
     training, the rest for the test.
     """
-    import torch
     from sklearn.datasets import load_digits
-    from torch.nn.functional import interpolate
 
     small, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     place = torch.stack([(labels == k).cumsum(0) for k in range(10)])[labels, range(len(labels))]

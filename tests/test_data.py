@@ -3,7 +3,6 @@
 import re
 import socket
 import subprocess
-import sys
 import time
 import warnings
 
@@ -209,10 +208,3 @@ def test_warnings_do_not_name_paths_of_this_machine(folder):
         warnings.simplefilter("always")
         fashion_mnist("test")
     assert caught[0].filename == "helpers.data"
-
-
-def test_the_command_line_need_not_wait_for_heavy_imports():
-    code = "import sys, helpers.data; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"torch", "torchvision", "datasets", "pandas", "pyarrow", "sklearn"}
-    assert not heavy & set(done.stdout.split())
