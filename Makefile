@@ -50,8 +50,12 @@ export HOMEWORK_NETID := $(call typed,NETID)
 export DRAFT MAKE# on a Mac this is gmake, and `make` is an old one
 unexport PYTHONDONTWRITEBYTECODE# in many containers: each process would compile all of torch
 
-.PHONY: help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
-  tex lock format badges docs clean FORCE
+TARGETS := help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
+  tex lock format badges docs clean
+.PHONY: $(TARGETS) FORCE
+ifneq ($(filter $(filter-out $(TARGETS),$(EDITIONS)),$(MAKECMDGOALS)),)
+  $(error an edition is named by HW=, as in make pdf HW=$(lastword $(MAKECMDGOALS)))
+endif
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [Q=3] [PROFILE=quick|full] [NAME='…'] [NETID=…] [DRAFT=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile
