@@ -117,6 +117,10 @@ def test_a_claim_that_fails_is_told_when_its_notebook_ends(notebooks, tmp_path, 
     assert main(command) == 2
     assert "out: the claim 'a/b' does not hold in this run: n is 1\n" in capsys.readouterr().err
     assert [path.name for path in tmp_path.glob("*.ipynb")] == ["out.failed.ipynb"]
+    shown = SHOWN.format(mime.STAMP, {"stand_in": True})
+    write(source_notebook(shown, CLAIM), notebooks / "a.ipynb")
+    assert main(command) == 2
+    assert "does not hold in this run on a stand-in for missing data: n" in capsys.readouterr().err
     assert main([*command, "-p", "n", "2"]) == 0
 
 

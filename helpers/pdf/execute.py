@@ -97,8 +97,9 @@ def refuse_failed_claims(run: Run, target: Path) -> None:
         if not claim.holds:
             failed = target.with_suffix(".failed.ipynb")
             os.replace(target, failed)
+            on = " on a stand-in for missing data" if run.on_stand_in else ""
             raise UserError(
-                f"{run.name}: the claim {claim.name!r} does not hold in this run: "
+                f"{run.name}: the claim {claim.name!r} does not hold in this run{on}: "
                 f"{claim.evidence}\nThe whole run: {failed}"
             )
 
