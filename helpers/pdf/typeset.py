@@ -14,8 +14,9 @@ from .edition import STUDENT, Edition, answer_files, file_name, read_edition, wi
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
+from .listing import highlight_macros
 from .notebook import Claim, Run, read_text, write_atomically
-from .render import highlight_macros, lock
+from .render import lock
 from .tex import set_latex
 from .text import escape, prose, sentence
 
