@@ -134,13 +134,16 @@ def _all_run(tasks: list[Task], jobs: int) -> bool:
 
 def _write_rule(stamp: Path, tasks: list[Task]) -> None:
     """Tell Make what was made (OUTPUTS) and what ``stamp`` depends on."""
-    made = " ".join(for_make(path) for task in tasks for path in (task.executed, task.body) if path)
+    paths = [path for task in tasks for path in (task.executed, task.body) if path]
+    made = " ".join(map(for_make, paths))
+    newest = max((path.stat().st_mtime for path in paths), default=0)
     read = {path for task in tasks for path in _read(task, read_run(task.executed))}
     names = [for_make(path) for path in sorted(read)]
     lines = [f"OUTPUTS := {made}", f"{for_make(stamp)}: {' '.join(names)}"]
     write_atomically(stamp.with_suffix(".d"), "\n".join([*lines, *(f"{n}:" for n in names)]) + "\n")
     listed = stamp.with_suffix(".made")
-    if not listed.exists() or listed.read_text(encoding="utf-8") != made:
+    old = listed.exists() and listed.stat().st_mtime < newest
+    if old or not listed.exists() or listed.read_text(encoding="utf-8") != made:
         write_atomically(listed, made)  # its new date says that the PDF has other notebooks
 
 

@@ -13,6 +13,7 @@ Clusters on SLURM and the like: start them with dask-jobqueue
 import hashlib
 import logging
 import multiprocessing
+import signal
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -89,6 +90,7 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
             for future in ended:
                 job, tries = running.pop(future)
                 outcome = _outcome(future, job, store)
+                future.release()  # else it would be computed anew where its worker ends later
                 if outcome.problem and tries < retries:
                     waiting.append((job, tries + 1))
                     continue
@@ -106,7 +108,9 @@ def _here(workers: int) -> Iterator["Client"]:
     # Ours come first: they spare papermill a second of jsonschema (see ``helpers.pdf``).
     modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us alone
     forkserver.ensure_running()
+    signal.signal(signal.SIGINT, heeded)
     import dask
     from distributed import Client, LocalCluster, utils
 
