@@ -2,7 +2,6 @@
 
 import copy
 import datetime
-import json
 import logging
 import os
 import sys
@@ -27,6 +26,7 @@ from .notebook import (
     is_colab,
     notebook_text,
     read_notebook,
+    read_text,
     tags,
     write_atomically,
     write_notebook,
@@ -34,7 +34,6 @@ from .notebook import (
 from .parameters import Value, choose, read_parameters
 from .text import plain
 
-MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 _MAX_MESSAGE = 3000  # characters of a cell, and of its traceback, in an error message
 
 
@@ -59,7 +58,8 @@ def execute(
 
     Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
     """
-    _refuse(target, source)
+    if target.exists() and f'"{MARK}"' not in read_text(target):
+        raise UserError(f"{target} was made by no run of ours: name another file")
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
@@ -104,21 +104,6 @@ def refuse_failed_claims(run: Run, target: Path) -> None:
                 f"{run.name}: the claim {claim.name!r} does not hold in this run: "
                 f"{claim.evidence}\nThe whole run: {failed}"
             )
-
-
-def _refuse(target: Path, source: Path) -> None:
-    """Raises UserError for a target that a run of ``source`` may not go to."""
-    if target.suffix != ".ipynb":
-        raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"{target} is the notebook itself: name another file")
-    try:
-        content = json.loads(target.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return  # what is no JSON is a file of ours cut short, and may be replaced
-    metadata = content.get("metadata") if isinstance(content, dict) else None
-    if not isinstance(metadata, dict) or MARK not in metadata:
-        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
 
 
 def _earlier(target: Path, key: str) -> NotebookNode | None:
@@ -197,67 +182,41 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
     Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
     on the network. Such a path may have about 100 characters, hence /tmp.
     """
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    from .kernels import manager
+    from .kernels import Client, manager
 
-    client, engine = _engine()
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
     end = time.monotonic() + (timeout or 0)
     with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
         sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
+        client = Client(
+            notebook,
+            kernel_name="python3",
+            timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+            record_timing=False,
+            raise_on_iopub_timeout=True,
+            kernel_manager_class=manager(notebook, fork),
+            shutdown_kernel="immediate",
+            resources={"metadata": {"path": str(folder)}},
+            config=Config({"KernelManager": sockets}),
+        )
         try:
-            engine.execute_notebook(
-                notebook,
-                "python3",
-                progress_bar=False,
-                environment=_environment(private),
-                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
-                startup_timeout=60,
-                record_timing=False,
-                kernel_manager_class=manager(notebook, fork),
-                shutdown_kernel="immediate",
-                resources={"metadata": {"path": str(folder)}},
-                config=Config({"KernelManager": sockets}),
-            )
+            with client.setup_kernel(env=_environment(private)):
+                for index, cell in enumerate(notebook.cells):
+                    client.execute_cell(cell, index)
+                client.set_widgets_metadata()
+        except CellExecutionError:
+            return _failure(notebook)
         except CellTimeoutError:
             return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
-            return _why_dead(client.printed)
+            died = "its kernel died (out of memory? a smaller batch or limit helps)"
+            return client.refusal or died
         except RuntimeError as error:  # the kernel did not start
             return str(error)
-    return _failure(notebook)
-
-
-def _engine() -> tuple[type, type]:
-    """Papermill's client, which here ends a kernel that prints without end, and its engine."""
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine
-
-    class Client(PapermillNotebookClient):
-        printed = 0
-
-        def process_message(self, msg, *where):
-            Client.printed += len(str(msg["content"].get("text", "")))
-            if Client.printed <= MAX_OUTPUT:
-                return super().process_message(msg, *where)
-            if self.km.provisioner and self.km.provisioner.process:
-                self.km.provisioner.process.kill()
-
-    class Engine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
-            options.pop("log_output")
-            Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
-
-    return Client, Engine
-
-
-def _why_dead(printed: int) -> str:
-    if printed > MAX_OUTPUT:
-        return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
-    return "its kernel died (out of memory? a smaller batch or limit helps)"
+    return ""
 
 
 def _environment(private: str) -> dict[str, str]:

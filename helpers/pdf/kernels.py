@@ -1,4 +1,4 @@
-"""Kernels forked from a process that has imported what notebooks import, which takes seconds."""
+"""Kernels, forked from a process that has imported what notebooks import, which takes seconds."""
 
 import asyncio
 import multiprocessing
@@ -7,13 +7,30 @@ import sys
 from multiprocessing.context import ForkServerContext
 
 from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from .notebook import code_cells
 
-IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.engines",
-           "papermill.parameterize", "ipykernel.kernelapp", "ipykernel.zmqshell",
+IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize",
+           "ipykernel.kernelapp", "ipykernel.zmqshell",
            "helpers.report", "torch", "torch._dynamo"]  # fmt: skip
+
+MAX_OUTPUT = 20_000_000  # characters that a notebook may print
+
+
+class Client(NotebookClient):
+    """Jupyter's own, except that it ends a kernel that prints without end."""
+
+    printed, refusal = 0, ""
+
+    def process_message(self, msg, *where):
+        self.printed += len(str(msg["content"].get("text", "")))
+        if self.printed <= MAX_OUTPUT:
+            return super().process_message(msg, *where)
+        self.refusal = f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
+        if self.km.provisioner and self.km.provisioner.process:
+            self.km.provisioner.process.kill()
 
 
 def share_imports() -> ForkServerContext:
