@@ -73,7 +73,8 @@ def test_cells_must_be_run_in_order_and_succeed():
 
 
 def test_missing_details_are_told_and_stop_nothing():
-    (finding,) = check_details("\\student{}\n\\netid{}\n\\collaborators{none}\n\\tools{}\n", "hw")
-    assert finding.text.startswith("student.toml has no name and no NetID and no tools: the")
+    empty = "\\def\\hw@name{}\n\\def\\hw@netid{}\n\\def\\hw@tools{}\n"
+    (finding,) = check_details(empty, "hw")
+    assert finding.text.startswith("student.toml has no name and no netid and no tools: the")
     assert not finding.fatal
-    assert check_details("\\student{}\n\\netid{}\n\\tools{none}\n", "all") == []
+    assert check_details("\\def\\hw@name{}\n\\def\\hw@netid{}\n", "all") == []

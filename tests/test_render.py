@@ -93,7 +93,7 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
      [r"\nbdisplay{x^{2}}"], ""),
     (shows({"text/latex": r"\begin{align}a&<b\end{align}"}), [r"{aligned}a&<b\end{aligned}"], ""),
     (shows({"text/latex": "\\begin{tabular}{l}\n1 \\\\\n\\end{tabular}"}, caption="It `x`"),
-     [r"\nbcaption{table}{It \texttt{x}}\begin{adjustbox}"], ""),
+     [r"\captionof{table}{It \texttt{x}}\begin{adjustbox}"], ""),
     (shows({"image/svg+xml": SVG, "text/plain": "<Figure size 6x3>"}, alt="dot"),
      [r"\nbfigure{\nbpicture{notebooks/a.figures/figure-", ".pdf}{}{dot}}{}"], ""),
     (shows({"text/html": "<style>#T_a, #T_b {color: #fff}</style><table><tr><td id='T_b' "
@@ -102,7 +102,7 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
     (shows({"text/html": f'<img id="a"><script>frames[0] = "data:image/png;base64,{picture()}"\n'
             f'frames[1] = "{"x" * 10**6}"</script>'}), [r"\nbpicture{"], ""),
     (shows({"text/latex": "A frame: \\begin{tabular}{l}1\\end{tabular}"}),
-     [r"\nbcaption{table}{A frame:}"], ""),
+     [r"\captionof{table}{A frame:}"], ""),
     (shows({"text/markdown": "**bold**", "text/latex": r"\section{A}"}), [r"\textbf{bold}"], ""),
     (shows({"text/html": '<iframe src="https://a.b"></iframe>'}), ["https://a.b"], "web page"),
     (shows({"application/vnd.plotly.v1+json": {}}), ["[In the notebook only: "], "plotly"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from .edition import Edition, file_name, read_edition
+from .edition import STUDENT_KEYS, Edition, file_name, read_edition
 from .errors import UserError
 from .notebook import Run, is_colab, read_run, read_text, tags
 
@@ -114,9 +114,8 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
 
 def check_details(settings: str, edition: str) -> list[Finding]:
     """Details that the cover lacks: the handouts ask for them, but they stop nothing."""
-    asked = {"collaborators": "collaborators", "tools": "tools"}
-    asked = asked if edition == "all" else {"student": "name", "netid": "NetID"} | asked
-    missing = [word for macro, word in asked.items() if rf"\{macro}{{}}" in settings]
+    asked = ("collaborators", "tools") if edition == "all" else STUDENT_KEYS
+    missing = [key for key in asked if rf"\def\hw@{key}{{}}" in settings]
     text = f"student.toml has no {' and no '.join(missing)}: the handouts ask for them"
     return [Finding(f'{text} ("none" will do); or say NAME=… NETID=…', False)] * bool(missing)
 

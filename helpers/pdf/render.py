@@ -204,13 +204,13 @@ class Body:
         if found := re.search(r"(?s)^(.*?)(\\begin\{tabular\}.*\\end\{tabular\})", latex):
             latex, before = found[2], re.sub(r"\\\w+(?:\{[^{}]*\}|\[\w*!]*\])*", "", found[1])
             caption = caption or sentence(before.strip("{}% \n"))
-            title = rf"\nbcaption{{table}}{{{caption}}}" if caption else ""
+            title = rf"\captionof{{table}}{{{caption}}}" if caption else ""
             if latex.count("\\\\\n") > _PAGE:
                 latex = latex.replace("{tabular}", "{longtable}")
                 return rf"\begin{{nbtables}}{title}{latex}\end{{nbtables}}"
             fitted = rf"\begin{{adjustbox}}{{max width=\linewidth}}{latex}\end{{adjustbox}}"
-            together = rf"\begin{{nbtogether}}{title}{fitted}\end{{nbtogether}}"
-            return rf"\begin{{nbtables}}{together}\end{{nbtables}}"
+            together = rf"\begin{{minipage}}{{\linewidth}}\centering{title}{fitted}\end{{minipage}}"
+            return rf"\begin{{nbtables}}{together}\par\end{{nbtables}}"
         text = re.sub(r"^\$\\displaystyle|^\$(?!\$)", "$$", latex.strip())
         text = re.sub(r"(?<!\$)\$$", "$$", text) if text.startswith("$$") else text
         text = text.replace("&", "&amp;").replace("<", "&lt;")

@@ -163,10 +163,10 @@ def _settings(
     runs: Sequence[Run],
 ) -> str:
     """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
-    lines = [rf"\{'student' if key == 'name' else key}{{{prose(text)}}}"
-             for key, text in student.items()]  # fmt: skip
-    lines.append(rf"\profile{{{profile}}}")
-    lines.append(rf"\standins{{{prose(', '.join(r.name for r in runs if r.on_stand_in))}}}")
+    stand_ins = ", ".join(run.name for run in runs if run.on_stand_in)
+    facts = student | {"profile": profile, "standins": stand_ins}
+    lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in facts.items()]
+    lines += [r"\hw@giventrue"] * any(student.values())
     lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
     lines += [rf"\defclaim{{{name}}}" for name in claims]
     proved = [run for run in runs if run.claims]
