@@ -82,18 +82,11 @@ def test_a_run_is_read_into_values_claims_and_stamp():
     assert run.on_stand_in
 
 
-@pytest.mark.parametrize(
-    ("outputs", "message"),
-    [
-        ([value("a/n", "1"), value("a/n", "2")], "a records 'a/n' as '1' and as '2'"),
-        ([claim("a/c"), claim("a/c")], "files the claim 'a/c' twice"),
-        ([claim(r"\input{x}")], "broken value or claim"),
-        ([claim("a/c", holds="yes")], "broken value or claim"),
-    ],
-)
-def test_a_run_that_says_two_things_or_nonsense_is_refused(outputs, message):
-    with pytest.raises(UserError, match=message):
-        as_run(executed(*outputs), "a")
+def test_a_run_that_says_two_things_is_refused():
+    with pytest.raises(UserError, match="a records 'a/n' as '1' and as '2'"):
+        as_run(executed(value("a/n", "1"), value("a/n", "2")), "a")
+    with pytest.raises(UserError, match="files the claim 'a/c' twice"):
+        as_run(executed(claim("a/c"), claim("a/c")), "a")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from .edition import file_name
 from .formulas import with_numbers
 from .listing import inline_code, listing, text_block
 from .markdown import Page, shows_anything, to_latex
-from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
+from .notebook import ROOT, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
 
@@ -43,7 +43,7 @@ def render(executed: Path, target: Path) -> list[str]:
     """Write the LaTeX body of ``executed`` to ``target``, X.tex, and pictures to X.figures.
 
     Returns warnings, ``notebook: cell 3: …``, of what paper can't show; they also go to
-    X.warnings. Raises UserError for a broken claim.
+    X.warnings.
     """
     body = Body(read_notebook(executed), target, _places(executed))
     latex, warnings, pictures = body.latex(), body.warnings, body.page.pictures
@@ -163,7 +163,7 @@ class Body:
     def _ours(self, data: NotebookNode) -> str:
         """What ``helpers.report`` shows; empty for another output."""
         if mime.CLAIM in data:
-            claim = checked(data, mime.CLAIM, f"cell {self.number}")
+            claim = data[mime.CLAIM]
             mark = "holds" if claim["holds"] else "fails"
             return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{claimed(claim['evidence'])}}}"
         if mime.RECORD in data:
