@@ -117,10 +117,10 @@ def check_answers(
                 if name in known[kind]:
                     continue
                 near = difflib.get_close_matches(name, known[kind], n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; {otherwise}".rstrip("; ")
-                hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
+                hint = f"did you mean {near[0]!r}?" if near else otherwise
+                hint = f"is {absent[0]!r} the right name of a notebook?" if absent else hint
                 verb = "records" if kind == "val" else "proves"
-                what = f"no notebook of this document {verb} {name!r}{hint}"
+                what = f"no notebook of this document {verb} {name!r}; {hint}".rstrip("; ")
                 raise UserError(f"{path}:{number}: {what}")
 
 
