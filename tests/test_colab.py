@@ -184,26 +184,22 @@ def run_in_colab(notebook, colab: Path, folder: Path, monkeypatch):
 
 
 @pytest.mark.skipif(not FASTEST.exists(), reason="that notebook was removed")
-def test_a_notebook_runs_alone_from_its_badge(colab, tmp_path, monkeypatch):
+def test_a_notebook_runs_alone_from_its_badge_and_what_all_import_is_there(
+    colab, tmp_path, monkeypatch
+):
     (tmp_path / FASTEST.name).write_bytes(FASTEST.read_bytes())
     notebook = nbformat.read(tmp_path / FASTEST.name, 4)
+    imports = set().union(*map(imports_of, NOTEBOOKS))
     where = "import helpers, torch\nprint(helpers.__file__, torch.__file__)"
-    notebook.cells.append(nbformat.v4.new_code_cell(where))
+    encoder = "from helpers.text_encoder import minilm_folder\nprint(minilm_folder().is_dir())"
+    notebook.cells += map(nbformat.v4.new_code_cell, ["\n".join(sorted(imports)), where, encoder])
     done = run_in_colab(notebook, colab, tmp_path, monkeypatch)
-    helpers, torch = done.cells[-1].outputs[0].text.split()
+    helpers, torch = done.cells[-2].outputs[0].text.split()
     assert helpers == str(tmp_path / "homework" / "helpers" / "__init__.py")
     assert torch.startswith(str(colab / "venv"))
+    assert done.cells[-1].outputs[-1].text == "True\n"
     shown = [output for cell in code_cells(done) for output in cell.outputs]
     assert any("image/svg+xml" in output.get("data", {}) for output in shown)
-
-
-def test_all_imports_work_there_and_the_encoder_is_installed(colab, tmp_path, monkeypatch):
-    imports = set().union(*map(imports_of, NOTEBOOKS))
-    check = "from helpers.text_encoder import minilm_folder\nprint(minilm_folder().is_dir())"
-    cells = [colab_cell(), "\n".join(imports), check]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    done = run_in_colab(notebook, colab, tmp_path, monkeypatch)
-    assert done.cells[-1].outputs[-1].text == "True\n"
 
 
 def imports_of(path: Path) -> set[str]:

@@ -7,7 +7,7 @@ from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import as_run
 from helpers.pdf.tex import set_latex as set_document
 from helpers.pdf.tex import tex_errors
-from helpers.pdf.typeset import _publish, check_answers, gather, percent_signs
+from helpers.pdf.typeset import check_answers, gather, percent_signs
 
 
 def run(name, *outputs):
@@ -58,24 +58,6 @@ def set_latex(latex, body):
     (work / "a.tex").write_text(document + "\n\\end{document}")
     set_document(latex, work, "a", epoch=0)
     return work / "a.pdf"
-
-
-def test_pictures_and_files_are_found_where_people_put_them_and_followed(latex, monkeypatch):
-    figures = latex / "figures"
-    figures.mkdir()
-    set_latex(latex, "").rename(figures / "picture.pdf")
-    (latex / "answers" / "part.tex").write_text("part")
-    (latex / "own.tex").write_text("own")
-    set_latex(latex, r"\includegraphics{picture} \input{part} \input{answers/part} \input{own}")
-    from helpers.pdf import typeset
-
-    monkeypatch.setattr(typeset, "page_map", lambda work, edition: {})
-    edition = type("Edition", (), {"name": "a"})
-    _publish(latex, latex.parent / "work", latex.parent / "a.pdf", edition)
-    rule = (latex.parent / "a.d").read_text().splitlines()[0]
-    for name in ("figures/picture.pdf", "answers/part.tex", "own.tex"):
-        assert f"solutions_latex/{name}" in rule
-    assert "article.cls" not in rule
 
 
 def test_nothing_outside_is_read_or_written_and_no_command_is_run(latex):
