@@ -6,12 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from filelock import FileLock
 from pdf_fixtures import BIN, source_notebook, write
 
 from helpers import mime
 from helpers.cli import main
-from helpers.pdf import execute as module
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import execute
 from helpers.pdf.notebook import MARK, read_notebook
@@ -146,19 +144,6 @@ def test_kernels_at_once_do_not_meet_and_the_same_run_is_waited_for(notebooks):
         assert sorted(run.result() for run in runs) == [False, True, True]
     for name in "ab":
         assert output_of(notebooks.parent / "out" / f"{name}.ipynb") == f"{name}\n"
-
-
-def test_who_waited_runs_what_is_there_after_the_wait(notebooks, tmp_path, monkeypatch):
-    source, target = write(source_notebook("1"), notebooks / "a.ipynb"), tmp_path / "out.ipynb"
-
-    class Late(FileLock):
-        def acquire(self, *arguments, **options):
-            write(source_notebook("print('new')"), source)
-            return super().acquire(*arguments, **options)
-
-    monkeypatch.setattr(module, "FileLock", Late)
-    assert execute(source, target)[1]
-    assert output_of(target) == "new\n"
 
 
 def test_no_target_costs_a_notebook(tmp_path):

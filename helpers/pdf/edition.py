@@ -18,7 +18,6 @@ COURSE = {  # what course.toml may say, and what stands where it says nothing
     "paper": "letter",
     "accent": "0072B2",
 }
-STUDENT = "student.toml, or NAME=… on the command line"  # where details come from, in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +207,7 @@ def _once(names: Iterable[str]) -> list[str]:
 
 def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
     """All that people typed for a document, by where: fonts must have its characters."""
-    texts = {STUDENT: " ".join(student.values())}
+    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())}
     for path in [source, *answer_files(source, edition)]:
         texts[str(path)] = read_text(path)
     for name in edition.notebooks:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .check import check, edition_runs, page_map
-from .edition import STUDENT, Edition, answer_files, file_name, read_edition, without_comments
+from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
@@ -57,8 +57,7 @@ def typeset(
         cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
         if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
-        texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
-        texts |= {str(path): read_text(path) for path in [source, *answers]}
+        texts = typed(source, edition, student) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
