@@ -41,7 +41,7 @@ end
 -- The rows of a table as a grid in which a cell that spans others leaves them empty; how many of
 -- them are its head; and whether all cells hold a line of text at most.
 local function grid_of(element)
-  local grid, simple, rows = {}, true, pandoc.List(element.head.rows)
+  local grid, simple, rows = {}, true, element.head.rows:clone()
   for _, body in ipairs(element.bodies) do
     rows:extend(body.head)
     rows:extend(body.body)
