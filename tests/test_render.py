@@ -52,7 +52,9 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "See [there](#The-End).\n# The End": [r"\hyperref[a:", r"\label{a:"],
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
-    "<table><tr><th>n<tr><td>$n^2$</table>": ["n \\\\\n\\midrule", r"\nbm{n^2}"],
+    "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [
+        "n \\\\\n\\midrule", r"\nbm{n^2}"
+    ],
     "It's $f'(x) -- 1$ -- so ...\n\n$$w'$$": [
         "It's", r"\nbm{f'(x) -- 1} -- so \ldots", r"\nbdisplay{w'}"
     ],

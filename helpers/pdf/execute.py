@@ -24,11 +24,9 @@ from .notebook import (
     digests,
     inputs,
     is_colab,
-    notebook_text,
     read_notebook,
     read_text,
     tags,
-    write_atomically,
     write_notebook,
 )
 from .parameters import Value, choose, read_parameters
@@ -37,17 +35,9 @@ from .text import plain
 _MAX_MESSAGE = 3000  # characters of a cell, and of its traceback, in an error message
 
 
-def execute(
-    source: Path,
-    target: Path,
-    *,
-    profile: str = "quick",
-    given: dict[str, str | Value] | None = None,
-    timeout: int | None = 600,
-    as_is: bool = False,
-    kernel: bool = True,
-    fork: bool = False,
-) -> tuple[Run, bool] | None:
+def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int | None = 600,
+            given: dict[str, str | Value] | None = None, as_is: bool = False, kernel: bool = True,
+            fork: bool = False) -> tuple[Run, bool] | None:  # fmt: skip
     """Run ``source`` into ``target``; return the run, and whether a kernel was needed.
 
     New prose is put around outputs that are there. ``as_is`` takes those that ``source`` was
@@ -88,9 +78,7 @@ def execute(
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
-        text = notebook_text(executed)
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
-            write_atomically(target, text)
+        write_notebook(executed, target)
     return run, ran
 
 

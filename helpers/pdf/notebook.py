@@ -104,8 +104,10 @@ def _give_ids(cells: list[dict]) -> None:
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
-    """Write ``notebook`` to ``path`` whole or not at all."""
-    write_atomically(path, notebook_text(notebook))
+    """Write ``notebook`` to ``path`` whole or not at all; a file as it was keeps its date."""
+    text = notebook_text(notebook)
+    if not path.exists() or read_text(path) != text:
+        write_atomically(path, text)
 
 
 def notebook_text(notebook: NotebookNode) -> str:
