@@ -3,7 +3,8 @@
 import nbformat
 from pdf_fixtures import executed
 
-from helpers.pdf.check import check_cells, check_details, check_log
+from helpers.pdf.check import check, check_cells, check_details, check_log
+from helpers.pdf.edition import Edition, Question
 from helpers.pdf.notebook import as_run
 
 LINE = "\nOverfull \\hbox ({}pt too wide) in paragraph at lines 3--4\n"
@@ -70,6 +71,17 @@ def test_cells_must_be_run_in_order_and_succeed():
     mixed.cells.append(nbformat.v4.new_code_cell("y", execution_count=1))
     assert [finding.fatal for finding in cells(mixed)] == [True]
     assert [finding.fatal for finding in cells(mixed, as_is=True)] == [False]
+
+
+def test_a_question_without_pages_and_a_large_file_are_told(tmp_path):
+    for ending in ("log", "settings.tex", "aux"):
+        (tmp_path / f"hw.{ending}").touch()
+    (tmp_path / "hw.pdf").write_bytes(b"x" * 2_000_000)
+    edition = Edition("hw", (Question(number=1, title="x"),), "")
+    found = check(tmp_path, edition, [], limit=1.5)
+    assert texts(found["pages for every question"]) == "question 1 (x) has no pages"
+    assert texts(found["size"]) == "the PDF has 2.0 MB; the limit is 1.5 MB"
+    assert check(tmp_path, edition, [], limit=3)["size"] == []
 
 
 def test_missing_details_are_told_and_stop_nothing():
