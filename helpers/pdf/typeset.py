@@ -51,7 +51,7 @@ def typeset(
         absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
         check_answers([source, *answers], values, claims, absent, ALONE if question else "")
         bodies = _bodies(source, work, edition)
-        macros = _settings(student, profile, values, claims, runs)
+        macros = _settings(student | {"profile": profile}, values, runs)
         sources = [source, *answers, *bodies]
         bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
         cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
@@ -154,20 +154,14 @@ def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
     return bodies
 
 
-def _settings(
-    student: dict[str, str],
-    profile: str,
-    values: dict[str, str],
-    claims: dict[str, Claim],
-    runs: Sequence[Run],
-) -> str:
+def _settings(facts: dict[str, str], values: dict[str, str], runs: Sequence[Run]) -> str:
     """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
     stand_ins = ", ".join(run.name for run in runs if run.on_stand_in)
-    facts = student | {"profile": profile, "standins": stand_ins}
-    lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in facts.items()]
-    lines += [r"\hw@giventrue"] * any(student.values())
+    told = facts | {"standins": stand_ins}
+    lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in told.items()]
+    lines += [r"\hw@giventrue"] * any(text for name, text in facts.items() if name != "profile")
     lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
-    lines += [rf"\defclaim{{{name}}}" for name in claims]
+    lines += [rf"\defclaim{{{name}}}" for run in runs for name in run.claims]
     proved = [run for run in runs if run.claims]
     if proved:
         lines.append(r"\claimsappendix{%")
