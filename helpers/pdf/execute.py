@@ -28,7 +28,7 @@ from .notebook import (
     notebook_text,
     read_notebook,
     tags,
-    write_atomically,
+    write_changed,
     write_notebook,
 )
 from .parameters import Value, choose, read_parameters
@@ -81,16 +81,13 @@ def execute(
             ran_once = _run(copy.deepcopy(notebook), source, target, values, timeout, fork)
             executed = _under_present_prose(notebook, values, ran_once)  # and nothing but outputs
             after = digests(files(), source.parent)  # what is new was written by the run itself
-            unchanged = before.items() <= after.items()
+            key = cache_key(notebook, values, after) if before.items() <= after.items() else ""
             ended = datetime.datetime.now(datetime.UTC).isoformat()
-            mark = {"key": cache_key(notebook, values, after) if unchanged else ""}
-            executed.metadata[MARK] = mark | {"profile": profile, "ended": ended}
+            executed.metadata[MARK] = {"key": key, "profile": profile, "ended": ended}
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
-        text = notebook_text(executed)
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
-            write_atomically(target, text)
+        write_changed(target, notebook_text(executed))
     return run, ran
 
 

@@ -132,6 +132,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_changed(path: Path, text: str) -> None:
+    """Write a file whose content is another one, so that its date is that of a change."""
+    if not path.exists() or read_text(path) != text:
+        write_atomically(path, text)
+
+
 def read_text(path: Path) -> str:
     """A file of text, whatever bytes are in it."""
     return path.read_text(encoding="utf-8", errors="replace")
