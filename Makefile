@@ -58,7 +58,7 @@ NAMED   := $(HW)$(if $(Q),-q$(Q))
 WORK    := build/$(PROFILE)
 PDF     := build/$(NAMED).pdf
 RAN     := $(WORK)/$(NAMED).ran# the date of the last look at all notebooks
-MADE    := $(RAN:.ran=.made)# the names of what was made of them, which stand in OUTPUTS, too
+MADE    := $(RAN:.ran=.made)# the names of what was made of them; its date is that of the newest
 SET     := build/.settings-$(NAMED)
 CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)" --profile $(PROFILE)
 PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
@@ -79,9 +79,9 @@ $(RAN): $(MANIFEST) $(wildcard notebooks) requirements.lock | $(READY) build/.te
 ifneq ($(wildcard $(OUTPUTS)),$(OUTPUTS))
   $(RAN): FORCE
 endif
-$(MADE) $(OUTPUTS): $(RAN) ;
+$(MADE): $(RAN) ;
 
-$(PDF): $(MANIFEST) $(MADE) $(OUTPUTS)
+$(PDF): $(MANIFEST) $(MADE)
 	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
 
 # A file that changes only when the settings in it do.

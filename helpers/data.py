@@ -4,52 +4,34 @@ A loader looks in DATA_DIR (default ``data/cache``), then asks the network throu
 that knows the data set: torchvision for Fashion-MNIST, huggingface_hub for IMDB. Where neither
 helps, the quick profile computes on a stand-in, with a warning and a ``source`` that says so, and
 the full profile raises ``DataUnavailable``. ``data/README.md`` lists sources, licenses and layout.
-
-Heavy imports stand where they are used: the command line asks this module for paths only.
 """
-
-from __future__ import annotations
 
 import csv
 import functools
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-    from datasets import Dataset
+import pandas as pd
+import torch
+from torch.nn.functional import interpolate
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 4.0  # to wait for a server that does not answer
 SPLITS = {"train": "training", "test": "test"}
 
-FILES = {  # what lies where below DATA_DIR
-    "Fashion-MNIST": [
-        f"FashionMNIST/raw/{split}-{what}-ubyte"
-        for split in ("train", "t10k")
-        for what in ("images-idx3", "labels-idx1")
-    ],
-    "IMDB": [f"imdb/plain_text/{split}-00000-of-00001.parquet" for split in SPLITS],
-    "app reviews": ["app_reviews/reviews.csv"],
-    "snippets": ["snippets/vaderSentiment-3.2.1.tar.gz"],
-}
-IMDB = "stanfordnlp/imdb"  # on the Hugging Face hub, at a fixed revision
+IMDB = "stanfordnlp/imdb"  # on the Hugging Face hub
 IMDB_REVISION = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
-SNIPPETS = "vaderSentiment==3.2.1"  # a source distribution on PyPI, and its SHA-256
+SNIPPETS = "vaderSentiment-3.2.1"  # a source distribution on PyPI, and its SHA-256
 SNIPPETS_SHA256 = "5dce530a78315563f8b3cd01033bbdd3bf4985fabf359ca68d4167728081c803"
 NEUTRAL = 1.0  # a rating nearer to 0 than this is neutral
 
@@ -113,16 +95,10 @@ def imdb(split: str, *, profile: str = "quick") -> Reviews:
     Stand-in: sentences from film reviews that people rated (``snippets``), without neutral ones;
     7,200 for training and 1,800 for the test.
     """
-    import torch
-
     try:
-        path = _imdb_file(split)
-        table = _read(path, "parquet", ("text", "label"))
-        texts, labels = table["text"][:], table["label"][:]
-        if sorted(labels) != [0] * 12_500 + [1] * 12_500:
-            problem = "does not hold 25,000 reviews, half of them positive"
-            raise DataUnavailable(f"{shown(path)} {problem}")
-        return Reviews(texts, torch.tensor(labels), f"IMDB, 25,000 {SPLITS[split]} reviews")
+        table = _read(_imdb_file(split), ("text", "label"))
+        source = f"IMDB, {len(table['text']):,} {SPLITS[split]} reviews"
+        return Reviews(table["text"], torch.tensor(table["label"]), source)
     except DataUnavailable as error:
         _settle_for("sentences from film reviews", "IMDB", profile, error)
     films = snippets().query("kind == 'film'").sample(frac=1, random_state=0)
@@ -140,20 +116,16 @@ def app_reviews() -> Reviews:
     ``snippets``, where a mean rating r from −4 to 4 becomes the score round(3 + r/2), so that
     3 is what is rated between −1 and 1.
     """
-    import pandas as pd
-    import torch
-
-    path = data_dir() / FILES["app reviews"][0]
+    path = data_dir() / "app_reviews/reviews.csv"
     if path.is_file():
-        table = _read(path, "csv", ("content", "score"))
-        scores = pd.to_numeric(pd.Series(table["score"][:]), errors="coerce")
-        if not scores.isin(range(1, 6)).all():
-            raise DataUnavailable(f"{shown(path)} has a score that is not one of 1, 2, 3, 4, 5")
-        texts = [text or "" for text in table["content"][:]]
-        scores = torch.tensor(scores.to_numpy(dtype="int64"))
-        return Reviews(texts, scores, f"{len(texts):,} app reviews")
-    missing = f"DATA_DIR/{FILES['app reviews'][0]}"  # short: a notebook prints it
-    _warn(f"Using rated snippets in place of app reviews: {missing} is not there.")
+        table = _read(path, ("content", "score"))
+        texts = [text or "" for text in table["content"]]
+        with _told(f"{shown(path)} has a score that is no number"):
+            scores = [int(score) for score in table["score"]]
+        return Reviews(texts, torch.tensor(scores), f"{len(texts):,} app reviews")
+    _warn(
+        "Using rated snippets in place of app reviews: app_reviews/reviews.csv is not in DATA_DIR."
+    )
     rated = snippets().sample(frac=1, random_state=0)
     scores = torch.tensor((3 + rated["rating"] / 2).round().astype(int).to_numpy())
     source = f"review snippets (stand-in), {len(rated):,} sentences"
@@ -167,10 +139,8 @@ def snippets() -> pd.DataFrame:
     −4 to 4; ``text``. They come with the source distribution of vaderSentiment 3.2.1, which the
     reader's own pip fetches once; nothing of it is installed. Raises DataUnavailable.
     """
-    import pandas as pd
-
     how = {"sep": "\t", "quoting": csv.QUOTE_NONE, "names": ["id", "rating", "text"]}
-    inner = "vaderSentiment-3.2.1/additional_resources/hutto_ICWSM_2014.tar.gz"
+    inner = f"{SNIPPETS}/additional_resources/hutto_ICWSM_2014.tar.gz"
     tables = []
     with (
         tarfile.open(_snippets_file()) as package,
@@ -191,9 +161,9 @@ def data_dir() -> Path:
 
 
 def offline() -> str:
-    """The switch of the environment that forbids to ask the network, or an empty string."""
+    """Which switch of the environment forbids to ask the network; empty if none does."""
     switches, on = ("HOMEWORK_OFFLINE", "HF_HUB_OFFLINE"), ("1", "ON", "YES", "TRUE")
-    return next((name for name in switches if os.environ.get(name, "").upper() in on), "")
+    return next((f"{n} is set" for n in switches if os.environ.get(n, "").upper() in on), "")
 
 
 @functools.cache
@@ -218,120 +188,88 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def download(names: list[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Fetch data sets, and say of each what there is now or (second) why it is not there."""
-    both = lambda load: " and ".join(load(split, profile="full").source for split in SPLITS)
+def download(names: Sequence[str] = ()) -> int:
+    """Fetch data sets (none named: all), and print what there is now; 1 if one is not there."""
     loaders = {
-        "fashion_mnist": lambda: both(fashion_mnist),
-        "imdb": lambda: both(imdb),
+        "fashion_mnist": lambda: fashion_mnist("train", profile="full").source,
+        "imdb": lambda: " and ".join(imdb(split, profile="full").source for split in SPLITS),
         "snippets": lambda: f"{len(snippets()):,} snippets",
     }
+    failed = 0
     for name in names or loaders:
         try:
-            yield loaders[name](), ""
+            print(f"[OK] {loaders[name]()}")
         except DataUnavailable as error:
-            yield "", str(error)
+            print(f"[FAIL] {error}")
+            failed = 1
+    return failed
 
 
 def _fashion_mnist(*, train: bool):
-    """torchvision's data set from DATA_DIR, after downloading or unpacking it if need be."""
-    names = FILES["Fashion-MNIST"]
-    there = lambda name: (data_dir() / name).is_file()
-    missing = [name for name in names if not there(name)]
-    if offline() and not all(there(f"{name}.gz") for name in missing):
-        raise _absent(missing[0], f"{offline()} is set")
-    from torchvision.datasets import FashionMNIST  # only now: it takes seconds
+    """torchvision's data set from DATA_DIR, after downloading it if need be."""
+    from torchvision.datasets import FashionMNIST
 
-    if missing:
-        try:
-            with _fetching_into(data_dir()):
-                FashionMNIST(data_dir(), download=True)
-        except (OSError, RuntimeError) as error:
-            raise _absent(missing[0], _reason(error)) from None
-    try:
-        found = FashionMNIST(data_dir(), train=train)
-        sizes = tuple(found.data.shape), len(found.targets), int(found.targets.max()) < 10
-        count = 60_000 if train else 10_000
-        if sizes != ((count, 28, 28), count, True):
-            raise ValueError(f"it has not {count:,} images of 28×28 with labels 0 to 9")
-    except Exception as error:  # torchvision takes the files for what they should be
-        folder = shown((data_dir() / names[0]).parent)
-        raise DataUnavailable(f"{folder} is broken ({_reason(error)}): remove it") from None
-    return found
+    folder = data_dir() / "FashionMNIST"
+    if len([*folder.glob("raw/*-ubyte")]) < 4:
+        with _told(f"{shown(folder)} is not there"), _fetching_into(data_dir()):
+            FashionMNIST(data_dir(), download=True)
+    with _told(f"{shown(folder)} is broken: remove it"):
+        return FashionMNIST(data_dir(), train=train)
 
 
 def _imdb_file(split: str) -> Path:
     """Where IMDB's reviews lie, after downloading them if need be."""
-    name = FILES["IMDB"][list(SPLITS).index(split)]
-    path = data_dir() / name
-    if path.is_file():
-        return path
-    if not hub_answers():
-        raise _absent(name, f"{offline()} is set" if offline() else "the hub does not answer")
-    from huggingface_hub import hf_hub_download
+    name = f"plain_text/{split}-00000-of-00001.parquet"
+    path = data_dir() / "imdb" / name
+    if not path.is_file():
+        with _told(f"{shown(path)} is not there"):
+            if not hub_answers():
+                raise OSError(offline() or "the hub does not answer")
+            from huggingface_hub import hf_hub_download
 
-    where = {"repo_type": "dataset", "revision": IMDB_REVISION, "local_dir": data_dir() / "imdb"}
-    try:
-        return Path(hf_hub_download(IMDB, name.removeprefix("imdb/"), **where))
-    except Exception as error:  # the layers of the network raise dozens of kinds
-        raise _absent(name, _reason(error)) from None
+            where = {"revision": IMDB_REVISION, "local_dir": data_dir() / "imdb"}
+            hf_hub_download(IMDB, name, repo_type="dataset", **where)
+    return path
 
 
 def _snippets_file() -> Path:
-    """The package that holds the snippets, whole: in DATA_DIR or data/cache, else by pip."""
-    name = FILES["snippets"][0]
-    places = list(dict.fromkeys([data_dir() / name, ROOT / "data/cache" / name]))
+    """The package that holds the snippets: in DATA_DIR or data/cache, fetched if need be."""
+    places = [place / f"snippets/{SNIPPETS}.tar.gz" for place in (data_dir(), ROOT / "data/cache")]
     for path in places:
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SNIPPETS_SHA256:
             return path
-    if offline():
-        raise _absent(name, f"{offline()} is set")
     for path in places:
         try:
-            with _fetching_into(path.parent):
+            with _fetching_into(path.parent), _told(f"{shown(path)} is not there"):
                 _pip_download(path.parent)
             return path
-        except OSError as error:  # a folder that cannot be written
-            problem = _absent(name, _reason(error))
-    raise problem
+        except OSError as error:  # such as a folder that cannot be written
+            problem = error
+    raise DataUnavailable(f"{shown(path)} is not there ({problem})")
 
 
 def _pip_download(folder: Path) -> None:
-    """The snippets' package by the interpreter's pip, or uv's; pip checks the digest itself."""
-    if find_spec("pip"):
-        pip = [sys.executable, "-m", "pip"]
-    elif uvx := shutil.which("uvx", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"):
-        pip = [uvx, "pip"]
-    else:
-        raise _absent(FILES["snippets"][0], "there is no pip to fetch it")
+    """The snippets' package by the reader's own pip, which checks the digest."""
+    wanted = f"{SNIPPETS.replace('-', '==')} --hash=sha256:{SNIPPETS_SHA256}"
     how = "--quiet --no-deps --no-binary=vaderSentiment --require-hashes --retries=1".split()
-    with tempfile.TemporaryDirectory() as temporary:
-        wanted = Path(temporary, "wanted.txt")
-        wanted.write_text(f"{SNIPPETS} --hash=sha256:{SNIPPETS_SHA256}\n")
-        command = [*pip, "download", *how, f"--dest={folder}", f"--requirement={wanted}"]
-        done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, *"-m pip download -r /dev/stdin".split(), *how, f"--dest={folder}"]
+    done = subprocess.run(command, input=wanted, capture_output=True, text=True)
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (errors or ["pip could not fetch it"])[-1].removeprefix("ERROR: ")
-        raise _absent(FILES["snippets"][0], reason)
+        raise OSError(done.stderr)
 
 
-def _read(path: Path, form: str, columns: tuple[str, ...]) -> Dataset:
-    """Some columns of a Parquet or CSV file, read by the datasets library into memory."""
+def _read(path: Path, columns: tuple[str, ...]) -> dict[str, list]:
+    """Columns of a Parquet or CSV file, read by the datasets library."""
     import datasets
 
     datasets.disable_progress_bars()
-    options = {"keep_default_na": False} if form == "csv" else {}
-    options |= {"data_files": str(path), "split": "train", "keep_in_memory": True}
-    try:
-        with tempfile.TemporaryDirectory() as cache:  # no copy stays behind
-            table = datasets.load_dataset(form, cache_dir=cache, **options)
-    except Exception as error:  # Arrow, pandas and the library each have their own
-        problem = f"is not a {form} file ({_reason(error.__cause__ or error)}): remove it"
-        raise DataUnavailable(f"{shown(path)} {problem}") from None
-    if missing := [name for name in columns if name not in table.column_names]:
-        raise DataUnavailable(f"{shown(path)} has no column {missing[0]}")
-    return table.select_columns(list(columns))
+    with _told(f"{shown(path)} is broken"), tempfile.TemporaryDirectory() as cache:
+        how = {"cache_dir": cache, "keep_in_memory": True}  # no copy stays behind
+        if path.suffix == ".csv":
+            table = datasets.Dataset.from_csv(str(path), keep_default_na=False, **how)
+        else:
+            table = datasets.Dataset.from_parquet(str(path), **how)
+        return {name: table[name][:] for name in columns}
 
 
 def _digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -340,9 +278,7 @@ def _digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     Images, uint8 (N, 28, 28), and labels, int64 (N,). The first 80 % of each class are for
     training, the rest for the test.
     """
-    import torch
     from sklearn.datasets import load_digits
-    from torch.nn.functional import interpolate
 
     small, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     place = torch.stack([(labels == k).cumsum(0) for k in range(10)])[labels, range(len(labels))]
@@ -368,13 +304,14 @@ def _warn(message: str) -> None:
     warnings.warn_explicit(message, StandInWarning, "helpers.data", 1)
 
 
-def _absent(name: str, why: str) -> DataUnavailable:
-    return DataUnavailable(f"{shown(data_dir() / name)} is not there, and {why}")
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of what an exception says."""
-    return ([*filter(None, str(error).splitlines())] or [type(error).__name__])[-1].rstrip(".")
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Whatever goes wrong in a library as one line: ``what`` it means, and what it said last."""
+    try:
+        yield
+    except Exception as error:  # HTTP, Arrow, pandas and torchvision each have their own
+        said = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise DataUnavailable(f"{what} ({said[-1]})") from None
 
 
 @contextmanager
@@ -382,6 +319,8 @@ def _fetching_into(folder: Path) -> Iterator[None]:
     """One process at a time; the others find what it brought. Silent servers are given up."""
     from filelock import FileLock
 
+    if offline():
+        raise OSError(offline())
     folder.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)  # urllib alone would wait forever

@@ -134,12 +134,10 @@ def packages(lock: Path = ROOT / "requirements.lock") -> tuple[str, str]:
     wrong = [f"{name} is {here.get(name, 'missing')}, not {version}"
              for name, version in wanted.items()
              if plain(here.get(name, "")) != plain(version)]  # fmt: skip
-    if wrong:
-        return (
-            f"{len(wrong)} are not as locked: {'; '.join(wrong[:3])}",
-            "rm -r .venv && make setup",
-        )
-    return f"{len(wanted)} as in {lock.name}", ""
+    told = f"{len(wrong)} are not as locked: {'; '.join(wrong[:3])}"
+    return (
+        (told, "rm -r .venv && make setup") if wrong else (f"{len(wanted)} as in {lock.name}", "")
+    )
 
 
 def tex() -> tuple[str, str]:
@@ -151,13 +149,11 @@ def tex() -> tuple[str, str]:
 
 
 def room() -> tuple[str, str]:
-    """Disk for the environment and what is built, memory for one notebook at a time."""
+    """Disk for what is built, memory for one notebook at a time."""
     disk = shutil.disk_usage(ROOT).free / 1e9
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    needed = 1 if (ROOT / ".venv" / ".ready").exists() else 8
-    fix = f"free {needed} GB of disk: `make clean` removes what was built" * (disk < needed)
-    fix = fix or "4 GB of memory are needed; `make pdf JOBS=1` needs least" * (memory < 4)
-    return f"{disk:.0f} GB of disk free, {memory:.0f} GB of memory", fix
+    fix = "1 GB of disk and 4 GB of memory are needed; `make pdf JOBS=1` takes least"
+    return f"{disk:.0f} GB of disk free, {memory:.0f} GB of memory", fix * (disk < 1 or memory < 4)
 
 
 def gpu() -> tuple[str, str]:
@@ -174,16 +170,14 @@ def gpu() -> tuple[str, str]:
 
 def data() -> tuple[str, str]:
     """The data sets: at hand, or to be had from the hub."""
-    folder = Path(os.environ.get("DATA_DIR") or ROOT / "data" / "cache")
-    sets = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    folder = ROOT / (os.environ.get("DATA_DIR") or "data/cache")
+    sets = sorted(path.name for path in folder.glob("[!.]*"))
     found = f"{', '.join(sets) or 'nothing'} in {folder}"
     try:
         urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or HUB, timeout=5).close()
     except (OSError, ValueError):
-        return f"{found}; {HUB} does not answer", (
-            "behind a proxy set https_proxy, for a mirror HF_ENDPOINT, or DATA_DIR to a folder "
-            "with them\n(data/README.md); else the quick profile computes on stand-ins"
-        )
+        fix = "see data/README.md, No network; else the quick profile computes on stand-ins"
+        return f"{found}; {HUB} does not answer", fix
     return f"{found}; the rest is downloaded when first needed", ""
 
 

@@ -37,7 +37,6 @@ class Muon(torch.optim.Optimizer):
 
     A step on a matrix (M, N) is ``rate`` · max(1, M / N)^½ long in every direction; before it,
     the matrix shrinks by ``rate`` · ``weight_decay`` of itself. Products run in ``dtype``.
-    Raises ValueError if a parameter is no matrix.
     """
 
     def __init__(
@@ -52,8 +51,6 @@ class Muon(torch.optim.Optimizer):
         options = {"lr": rate, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(matrices, options)
         self.dtype = dtype
-        if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
-            raise ValueError("Muon steps along matrices: give other parameters to AdamW")
 
     @torch.no_grad()
     def step(self) -> None:

@@ -25,6 +25,9 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 from . import mime
 from .pdf.notebook import ROOT
@@ -62,7 +65,7 @@ def record(name: str, value: float | int | str, text: str | None = None) -> None
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"record {name!r}: {value} is not a finite number")
     if text is None:
-        pattern = {bool: "{}", int: "{:,}", float: "{:.4g}"}.get(type(value), "{}")
+        pattern = {int: "{:,}", float: "{:.4g}"}.get(type(value), "{}")
         text = pattern.format(value)
     _emit(mime.RECORD, {"name": name, "value": value, "text": text}, f"{name} = {text}")
 
@@ -178,10 +181,6 @@ def show(
 def show_source(*definitions: Callable) -> None:
     """Show the source of functions or classes that live in ``helpers``, as it runs."""
     source = "\n\n".join(inspect.getsource(definition).rstrip() for definition in definitions)
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
-
     html = highlight(source, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))
     display({mime.SOURCE: source, "text/html": html, "text/plain": source}, raw=True)
 
@@ -303,10 +302,8 @@ def alike(runs: list[dict], *varied: str) -> list[dict]:
         kept = {name: v for name, v in run["parameters"].items() if name not in varied}
         return json.dumps([run["recipe"], run["stamp"]["data"], kept], sort_keys=True)
 
-    if not runs:
-        return []
-    (common, _), *_ = Counter(map(rest, runs)).most_common(1)
-    return [run for run in runs if rest(run) == common]
+    common = [kept for kept, _ in Counter(map(rest, runs)).most_common(1)]
+    return [run for run in runs if rest(run) in common]
 
 
 def provenance(runs: list[dict]) -> str:

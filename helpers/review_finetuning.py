@@ -148,8 +148,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train in place on the first of two sets of rows; end with the weights of the best epoch.
 
-    Best is what has the highest accuracy on the second set. AdamW (Loshchilov and Hutter 2019),
-    its rate falling in a line to 0. Returns a row for each epoch, with its seconds.
+    Best is the first with the highest accuracy on the second set. AdamW (Loshchilov and Hutter
+    2019), its rate falling in a line to 0. Returns a row for each epoch, with its seconds.
     """
     torch.manual_seed(seed)  # for dropout
     draw = torch.Generator().manual_seed(seed)
@@ -164,12 +164,7 @@ def fit(
         validated = evaluate(model, in_batches(data, rows[1]))
         values = epoch, *trained, *validated, time.perf_counter() - start
         history.append(dict(zip(COLUMNS, values, strict=True)))
-        if history[-1] is best_epoch(history):
+        if history[-1] is max(history, key=lambda row: row["validation accuracy"]):
             weights = copy.deepcopy(model.state_dict())
     model.load_state_dict(weights)
     return history
-
-
-def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
-    """The epoch with the highest validation accuracy; the first of them if there are several."""
-    return max(history, key=lambda epoch: epoch["validation accuracy"])

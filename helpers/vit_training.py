@@ -205,12 +205,7 @@ class Epoch:
 
 
 def split(count: int, held_out: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers to train on and ``held_out`` others to validate on, drawn by the seed.
-
-    Raises ValueError if nothing is left to train on.
-    """
-    if not 0 < held_out < count:
-        raise ValueError(f"cannot hold out {held_out} of {count} images: take fewer")
+    """Row numbers to train on and ``held_out`` others to validate on, drawn by the seed."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[held_out:], order[:held_out]
 
@@ -251,8 +246,8 @@ def make_optimizers(model: nn.Module, how: Hyperparameters) -> list[torch.optim.
     Inside means every linear layer but the first and the last, which touch pixels and classes
     (Jordan et al. 2024). Only weights of layers decay: gains, shifts and positions do not.
     """
-    layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    inner = [w for w in layers[1:-1] if w.ndim == 2] if how.rule == "muon" else []
+    layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    inner = layers[1:-1] if how.rule == "muon" else []
     outer = [w for w in layers if not any(w is other for other in inner)]
     known = {id(w) for w in layers}
     groups = [
@@ -293,13 +288,10 @@ def train(
 ) -> list[Epoch]:
     """Train in place, and end with the weights of the epoch that validated best.
 
-    ``begin`` is called before each epoch with its number, from 1. Raises ValueError for a batch
-    larger than the training set, FloatingPointError when the loss is no longer finite.
+    ``begin`` is called before each epoch with its number, from 1; a batch must not be larger than
+    the training set. Raises FloatingPointError when the loss is no longer finite.
     """
     steps = len(training) // how.batch
-    if not steps:
-        need = f"batches of {how.batch} need at least {how.batch} images"
-        raise ValueError(f"{need}, not {len(training)}: take smaller ones")
     draws = torch.Generator(training.labels.device).manual_seed(seed)
     torch.manual_seed(seed)  # for what the model itself draws
     optimizers = make_optimizers(model, how)
@@ -310,13 +302,14 @@ def train(
     with tqdm(total=how.epochs * steps, desc="train", unit="batch", mininterval=1) as bar:
         for number in range(1, how.epochs + 1):
             begin(number)
-            started, loss = _now(training), 0.0
+            started, loss = time.perf_counter(), 0.0
             for batch in batches(training, how, draws):
                 loss += train_step(model, batch, optimizers, how.smoothing)
                 for schedule in schedules:
                     schedule.step()
                 bar.update()
-            mean_loss, seconds = float(loss) / steps, _now(training) - started
+            mean_loss = float(loss) / steps  # waits for the device
+            seconds = time.perf_counter() - started
             if not math.isfinite(mean_loss):
                 raise FloatingPointError(f"epoch {number} lost its way: try a lower rate")
             history.append(Epoch(number, mean_loss, *validate(model, validation), seconds))
@@ -350,10 +343,3 @@ def validate(model: nn.Module, data: ImageSet) -> tuple[float, float]:
 def best_epoch(history: list[Epoch]) -> Epoch:
     """The epoch with the highest validation accuracy; the first of them if there are several."""
     return max(history, key=lambda epoch: epoch.validation_accuracy)
-
-
-def _now(data: ImageSet) -> float:
-    """Seconds on a clock that has waited for the device to finish."""
-    if data.labels.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter()

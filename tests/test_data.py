@@ -3,13 +3,10 @@
 import re
 import socket
 import subprocess
-import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -38,66 +35,57 @@ def online(monkeypatch, folder):
     data.hub_answers.cache_clear()
 
 
+@pytest.fixture
+def real(monkeypatch, no_stand_in):
+    """The data sets of the machine, if it has any."""
+    if not (REAL / "FashionMNIST").exists() or not (REAL / "imdb").exists():
+        pytest.skip("DATA_DIR holds no real data")
+    monkeypatch.setenv("DATA_DIR", str(REAL))
+
+
 def put(folder, name, content=b""):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return path
 
 
-def refused(load, *arguments):
-    """The one line in which the full profile says what is wrong."""
+def refused(load, *arguments, **how):
+    """The one line that says what is wrong."""
     with pytest.raises(DataUnavailable) as caught:
-        load(*arguments, profile="full")
+        load(*arguments, **how)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("split", "number"), [("train", 60_000), ("test", 10_000)])
-def test_real_fashion_mnist(monkeypatch, no_stand_in, split, number):
-    if not (REAL / data.FILES["Fashion-MNIST"][0]).exists():
-        pytest.skip("DATA_DIR holds no Fashion-MNIST")
-    monkeypatch.setenv("DATA_DIR", str(REAL))
-    found = fashion_mnist(split, profile="full")
-    assert found.images.shape == (number, 28, 28)
-    assert torch.bincount(found.labels).tolist() == [number // 10] * 10
-    mean = found.images.double().mean().item() / 255
-    assert mean == pytest.approx(0.2860 if split == "train" else 0.2868, abs=1e-4)
-    assert found.classes[found.labels[0]] == "Ankle boot"
-    assert not found.stand_in
-    part = fashion_mnist(split, limit=10)
-    assert part.images.equal(found.images[:10])
-    assert part.source == f"Fashion-MNIST, 10 {data.SPLITS[split]} images"
+def test_real_fashion_mnist(real):
+    for split, number, mean in (("train", 60_000, 0.2860), ("test", 10_000, 0.2868)):
+        found = fashion_mnist(split, profile="full")
+        assert found.images.shape == (number, 28, 28)
+        assert torch.bincount(found.labels).tolist() == [number // 10] * 10
+        assert found.images.double().mean().item() / 255 == pytest.approx(mean, abs=1e-4)
+        assert found.classes[found.labels[0]] == "Ankle boot"
+        part = fashion_mnist(split, limit=10)
+        assert part.images.equal(found.images[:10])
+        assert part.source == f"Fashion-MNIST, 10 {data.SPLITS[split]} images"
 
 
-def test_packed_files_are_unpacked_without_a_network(folder, no_stand_in):
-    raw = folder / "FashionMNIST/raw"
-    raw.mkdir(parents=True)
-    for name in data.FILES["Fashion-MNIST"]:
-        if not (REAL / f"{name}.gz").exists():
-            pytest.skip("DATA_DIR holds no packed Fashion-MNIST")
-        (folder / f"{name}.gz").symlink_to(REAL / f"{name}.gz")
-    assert len(fashion_mnist("test", profile="full").labels) == 10_000
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_real_imdb(monkeypatch, no_stand_in, split):
-    if not (REAL / data.FILES["IMDB"][0]).exists():
-        pytest.skip("DATA_DIR holds no IMDB")
-    monkeypatch.setenv("DATA_DIR", str(REAL))
-    found = imdb(split, profile="full")
-    assert found.labels.equal(torch.tensor([0, 1]).repeat_interleave(12_500))
-    size = sum(len(text.encode()) for text in found.texts)
-    assert size == {"train": 33_132_823, "test": 32_350_685}[split]  # the hub's, less its offsets
+def test_real_imdb(real):
+    for split, characters in {"train": 33_132_823, "test": 32_350_685}.items():
+        found = imdb(split, profile="full")
+        assert found.labels.equal(torch.tensor([0, 1]).repeat_interleave(12_500))
+        assert found.source == f"IMDB, 25,000 {data.SPLITS[split]} reviews"
+        size = sum(len(text.encode()) for text in found.texts)
+        assert size == characters  # the hub's, less its offsets
 
 
 def test_without_files_quick_stands_in_and_full_stops(folder, rated):
     for load in (fashion_mnist, imdb):
-        with pytest.warns(StandInWarning, match=r"in place of .* is not there, and HOMEWORK_OFF"):
+        with pytest.warns(StandInWarning, match=r"in place of .* is not there .HOMEWORK_OFF"):
             found = load("test")
         assert found.stand_in
         assert "(stand-in)" in found.source
-        assert re.search("full profile needs .* is not there, and HOMEWORK", refused(load, "test"))
+        told = refused(load, "test", profile="full")
+        assert re.search("full profile needs .* is not there .HOMEWORK_OFFLINE is set", told)
 
 
 @pytest.mark.filterwarnings("ignore::helpers.data.StandInWarning")
@@ -124,7 +112,7 @@ def test_film_snippets_stand_in_without_the_neutral_ones(folder, rated):
 
 
 def test_snippets_become_scores_by_the_written_rule(folder, rated):
-    with pytest.warns(StandInWarning, match=r"app reviews: .*reviews.csv is not there"):
+    with pytest.warns(StandInWarning, match=r"app reviews: .*reviews.csv is not in DATA_DIR"):
         found = app_reviews()
     ratings = dict(zip(rated["text"], rated["rating"], strict=True))
     assert (len(found.texts), found.stand_in) == (len(rated), True)
@@ -142,41 +130,17 @@ def test_app_reviews_are_read_from_the_readers_file(folder, no_stand_in):
     assert (found.labels.tolist(), found.stand_in) == ([4, 1, 3], False)
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"content,score\nFine,6\n", "a score that is not one of 1, 2, 3, 4, 5"),
-        (b"content,score\nFine,good\n", "a score that is not one of 1, 2, 3, 4, 5"),
-        (b"text,score\nFine,5\n", "has no column content"),
-        (b"\xff\xfe\x00", "is not a csv file"),
-    ],
-)
-def test_a_broken_csv_file_is_told_in_one_line(folder, content, told):
-    put(folder, "app_reviews/reviews.csv", content)
-    with pytest.raises(DataUnavailable, match=told) as caught:
-        app_reviews()
-    assert "reviews.csv" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_reviews_are_read_in_the_files_order(folder, no_stand_in):
-    rows = {"text": [f"review {i}" for i in range(25_000)], "label": [0] * 12_500 + [1] * 12_500}
-    path = put(folder, "imdb/plain_text/test-00000-of-00001.parquet")
-    pd.DataFrame(rows).to_parquet(path)
-    found = imdb("test", profile="full")
-    assert (found.texts, found.labels.tolist()) == (rows["text"], rows["label"])
-    assert found.source == "IMDB, 25,000 test reviews"
-    pd.DataFrame(rows).head(24_999).to_parquet(path)
-    assert "does not hold 25,000 reviews, half of them positive" in refused(imdb, "test")
-
-
-def test_a_broken_file_is_named_with_what_helps(folder):
+def test_a_broken_file_is_told_in_one_line(folder):
     content = b"PAR1 and no more"
     put(folder, "imdb/plain_text/test-00000-of-00001.parquet", content)
-    assert re.search(r"test-00000-of-00001.parquet .*: remove it", refused(imdb, "test"))
-    for name in data.FILES["Fashion-MNIST"]:
-        put(folder, name, content)
-    assert re.search(r"FashionMNIST/raw is broken .*: remove it", refused(fashion_mnist, "test"))
+    assert "test-00000-of-00001.parquet is broken" in refused(imdb, "test", profile="full")
+    put(folder, "app_reviews/reviews.csv", b"text,score\nFine,5\n")
+    assert re.search(r"reviews\.csv is broken .*content", refused(app_reviews))
+    put(folder, "app_reviews/reviews.csv", b"content,score\nFine,good\n")
+    assert re.search(r"reviews\.csv has a score that is no number .*good", refused(app_reviews))
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        put(folder, f"FashionMNIST/raw/{name}-ubyte", content)
+    assert "FashionMNIST is broken: remove it" in refused(fashion_mnist, "test", profile="full")
 
 
 def test_a_silent_server_is_given_up_soon(folder, online, monkeypatch):
@@ -187,7 +151,7 @@ def test_a_silent_server_is_given_up_soon(folder, online, monkeypatch):
         monkeypatch.setattr(FashionMNIST, "mirrors", [address])
         monkeypatch.setattr(data, "SECONDS", 0.3)
         start = time.monotonic()
-        assert "timed out" in refused(fashion_mnist, "test")
+        assert "timed out" in refused(fashion_mnist, "test", profile="full")
     assert time.monotonic() - start < 30
     assert socket.getdefaulttimeout() is None
 
@@ -201,39 +165,26 @@ def test_a_hub_that_does_not_answer_is_asked_once(folder, online, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.repo_info", ask)
     for _ in range(2):
-        assert "and the hub does not answer" in refused(imdb, "test")
+        assert "(the hub does not answer)" in refused(imdb, "test", profile="full")
     assert asked == [("stanfordnlp/imdb", "dataset", data.SECONDS)]
-
-
-def test_a_folder_that_cannot_be_written_is_told(folder, online):
-    put(folder.parent, folder.name)  # a file in its place
-    assert "Not a directory" in refused(fashion_mnist, "test") or "File exists" in refused(
-        fashion_mnist, "test"
-    )
 
 
 def test_snippets_are_fetched_by_pip_with_their_digest(folder, online, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "ROOT", tmp_path)  # whose cache is empty
-    broken = put(folder, data.FILES["snippets"][0], b"something else")
+    put(folder, "snippets/vaderSentiment-3.2.1.tar.gz", b"something else")
     commands = []
 
-    def run(command, **how):
-        wanted = command[-1].removeprefix("--requirement=")
-        commands.append((command, Path(wanted).read_text()))
-        error = "WARNING: x\nERROR: no index\n"
-        return subprocess.CompletedProcess(command, 1, "", error)
+    def run(command, *, input, **how):
+        commands.append((command, input))
+        return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: no index\n")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(DataUnavailable, match=r"vaderSentiment.* is not there, and no index$"):
-        data.snippets()
+    told = refused(data.snippets)
+    assert told.endswith("vaderSentiment-3.2.1.tar.gz is not there (ERROR: no index)")
     [(command, wanted)] = commands
-    assert command[1:4] == ["-m", "pip", "download"] and f"--dest={broken.parent}" in command
+    assert f"--dest={folder / 'snippets'}" in command
     assert {"--no-deps", "--no-binary=vaderSentiment", "--require-hashes"} < set(command)
-    assert wanted == f"vaderSentiment==3.2.1 --hash=sha256:{data.SNIPPETS_SHA256}\n"
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
-    monkeypatch.setattr(data.shutil, "which", lambda *arguments, **how: None)
-    with pytest.raises(DataUnavailable, match="there is no pip to fetch it"):
-        data.snippets()
+    assert wanted == f"vaderSentiment==3.2.1 --hash=sha256:{data.SNIPPETS_SHA256}"
 
 
 def test_snippets_are_what_was_published(rated):
@@ -244,15 +195,12 @@ def test_snippets_are_what_was_published(rated):
     assert (first["text"], first["rating"]) == ("Effective but too tepid biopic", -0.6)
 
 
-def test_all_is_fetched_and_told(folder, rated):
-    found = list(data.download())
-    assert [bool(problem) for _, problem in found] == [True, True, False]
-    assert found[2][0] == f"{len(rated):,} snippets"
-
-
-def test_a_relative_folder_counts_from_the_root(monkeypatch):
-    monkeypatch.setenv("DATA_DIR", "elsewhere")
-    assert data.data_dir() == data.ROOT / "elsewhere"
+def test_all_is_fetched_and_told(folder, rated, capsys):
+    assert data.download() == 1
+    fashion, reviews, snippets = capsys.readouterr().out.splitlines()
+    assert fashion.startswith("[FAIL]") and reviews.startswith("[FAIL]")
+    assert snippets == f"[OK] {len(rated):,} snippets"
+    assert data.download(["snippets"]) == 0
 
 
 def test_warnings_do_not_name_paths_of_this_machine(folder):
@@ -260,10 +208,3 @@ def test_warnings_do_not_name_paths_of_this_machine(folder):
         warnings.simplefilter("always")
         fashion_mnist("test")
     assert caught[0].filename == "helpers.data"
-
-
-def test_the_command_line_need_not_wait_for_heavy_imports():
-    code = "import sys, helpers.data; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"torch", "torchvision", "datasets", "pandas", "pyarrow", "sklearn"}
-    assert not heavy & set(done.stdout.split())

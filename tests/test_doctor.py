@@ -43,16 +43,6 @@ def test_a_python_that_does_not_fit_is_named(monkeypatch, capsys, version):
     assert len(capsys.readouterr().out.splitlines()) == 2, "the other checks could not be read"
 
 
-def test_a_python_without_venv_names_the_package(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
-    assert doctor.missing_python() == (["Python's venv module"], "python3-venv")
-
-
-def test_here_nothing_is_missing(capsys):
-    assert doctor.main(["python"]) == doctor.main(["tex"]) == 0
-    assert capsys.readouterr().err == ""
-
-
 def test_without_tex_and_rights_it_says_the_command_for_each_system(tmp_path):
     done = run(tmp_path, "tex")
     assert done.returncode == 2
@@ -102,17 +92,10 @@ def test_packages_that_are_not_as_locked_are_named(tmp_path):
     assert "make setup" in fix
 
 
-@pytest.mark.parametrize(("offline", "told"), [(True, "does not answer"), (False, "downloaded")])
-def test_data_are_at_hand_or_to_be_had(tmp_path, monkeypatch, offline, told):
-    def urlopen(address, timeout):
-        if offline:
-            raise OSError
-        return open(os.devnull)
-
-    monkeypatch.setattr(doctor.urllib.request, "urlopen", urlopen)
+def test_a_hub_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     (tmp_path / "imdb").mkdir()
     found, fix = doctor.data()
-    assert found.startswith(f"imdb in {tmp_path}")
-    assert told in found
-    assert bool(fix) == offline
+    assert found.startswith(f"imdb in {tmp_path}; ")
+    assert "does not answer" in found and "stand-ins" in fix

@@ -71,8 +71,3 @@ def test_products_run_in_the_type_asked_for_and_weights_keep_theirs(dtype, monke
     Muon([matrix], rate=0.1, dtype=dtype).step()
     assert seen == [dtype]
     assert matrix.dtype == torch.float32
-
-
-def test_vectors_are_refused():
-    with pytest.raises(ValueError, match="matrices"):
-        Muon([torch.zeros(3, requires_grad=True)], rate=0.1)

@@ -14,7 +14,6 @@ from helpers import review_finetuning as finetuning
 from helpers.review_finetuning import (
     ReviewClassifier,
     Reviews,
-    class_of,
     evaluate,
     fit,
     in_batches,
@@ -58,18 +57,6 @@ def model(small_bert):
     return ReviewClassifier(encoder, dropout=0.0)
 
 
-def test_scores_and_their_classes():
-    assert [class_of(score) for score in range(1, 6)] == [0, 0, 1, 2, 2]
-
-
-@pytest.mark.parametrize("count", [20, 101, 15_746])
-def test_every_review_is_in_one_of_three_sets(count):
-    parts = split(count, seed=3)
-    assert sorted(torch.cat(parts).tolist()) == list(range(count))
-    assert [len(part) for part in split(15_746, seed=0)] == [14_171, 787, 788]
-    assert parts[0].equal(split(count, seed=3)[0]) and not parts[0].equal(split(count, seed=4)[0])
-
-
 def test_a_batch_is_padded_to_its_longest_review_and_says_so(reviews):
     (tokens, classes), *_ = in_batches(reviews, torch.tensor([4, 7, 9]), size=3)
     lengths = reviews.lengths[[4, 7, 9]]
@@ -93,28 +80,10 @@ def test_drawn_batches_hold_every_review_once_and_little_padding(reviews):
     assert cells(plan(0)) < 0.8 * cells(in_batches(reviews, rows, size=8))
 
 
-def test_padding_and_company_change_no_logit(reviews, model):
-    rows = torch.arange(12)
-    together, classes = predict(model, in_batches(reviews, rows, size=12))
-    alone, _ = predict(model, in_batches(reviews, rows, size=1))
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert classes.tolist() == reviews.classes[:12]
-
-
 def test_every_weight_gets_a_gradient(reviews, model):
     (tokens, classes), *_ = in_batches(reviews, torch.arange(6))
     nn.functional.cross_entropy(model(**tokens), classes).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
-def test_dropout_is_for_training_only(reviews, small_bert):
-    torch.manual_seed(0)
-    model = ReviewClassifier(copy.deepcopy(small_bert).eval(), dropout=0.5)
-    (tokens, _), *_ = in_batches(reviews, torch.arange(6))
-    model.eval()
-    assert model(**tokens).equal(model(**tokens))
-    model.dropout.train()
-    assert not model(**tokens).equal(model(**tokens))
 
 
 def test_an_epoch_counts_reviews_not_batches(reviews, model):

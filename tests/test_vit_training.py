@@ -1,6 +1,7 @@
 """The Vision Transformer against PyTorch's encoder, its training, and the notebook's claims."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -77,16 +78,6 @@ RIGHT = math.log(1 + math.exp(-1))  # the loss of Constant for label 0; label 1 
 # The model.
 
 
-@pytest.mark.parametrize("heads", [1, 4])
-def test_a_block_and_its_gradient_are_pytorchs(heads):
-    ours = stirred(vit.Block(width=24, heads=heads).double())
-    theirs = reference(ours, heads)
-    x = torch.randn(3, 10, 24, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(ours(x), theirs(x))
-    (mine,), (other,) = (torch.autograd.grad(f(x).square().sum(), x) for f in (ours, theirs))
-    torch.testing.assert_close(mine, other)
-
-
 def test_the_model_is_pytorchs_encoder_and_a_classifier_of_the_mean():
     model, images = small()
     x = model.embed(model.patches(images)) + model.positions
@@ -94,24 +85,6 @@ def test_the_model_is_pytorchs_encoder_and_a_classifier_of_the_mean():
         x = reference(block, 3)(x)
     mean = layer_norm(x, (24,), model.norm.weight).mean(1)
     torch.testing.assert_close(model(images), mean @ model.classify.weight.T + model.classify.bias)
-
-
-@settings(few, max_examples=6)
-@given(
-    layers=st.integers(1, 4),
-    heads=st.sampled_from([1, 2, 3, 4]),
-    units=st.integers(1, 9),
-    classes=st.integers(1, 12),
-)
-def test_formulas_count_parameters_and_operations(layers, heads, units, classes):
-    W, sizes = 12 * units, {"layers": layers, "width": 12 * units, "classes": classes}
-    with torch.device("meta"):
-        model = vit.VisionTransformer(heads=heads, **sizes)
-        with FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, 28, 28))
-    outside = (16 + 1 + 49 + 1 + classes) * W + classes  # patches, positions, gain, classifier
-    assert sum(p.numel() for p in model.parameters()) == layers * (12 * W**2 + 2 * W) + outside
-    assert counter.get_total_flops() == vit.product_operations(**sizes)
 
 
 def test_training_shows_some_patches_in_their_places_and_evaluation_all():
@@ -148,11 +121,6 @@ def test_bfloat16_computes_with_weights_kept_in_float32():
     assert 0 < (exact - rounded).abs().max() < 0.05
     rounded.square().sum().backward()
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in coarse.parameters())
-
-
-def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(ValueError, match="3 heads must divide the width, 64"):
-        small(width=64, heads=3)
 
 
 # The training.
@@ -198,12 +166,8 @@ def test_rates_rise_to_one_and_fall_to_zero_without_a_jump(warmup, progress):
     factor = lambda p: vit.rate_factor(p, warmup)
     assert factor(0) == 0
     assert factor(warmup) == pytest.approx(1)
-    assert factor((1 + warmup) / 2) == pytest.approx(0.5)
     assert factor(1) == pytest.approx(0, abs=1e-12)
-    nearby = min(1.0, progress + 1e-6)
-    change = factor(nearby) - factor(progress)
-    assert change >= 0 or nearby > warmup
-    assert change <= 0 or progress < warmup
+    change = factor(min(1.0, progress + 1e-6)) - factor(progress)
     assert abs(change) < 2e-4
 
 
@@ -234,10 +198,9 @@ def test_a_pass_takes_every_image_at_most_once_in_random_order():
     assert all(torch.equal(part.images[:, 0, 0].long(), part.labels) for part in parts)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_one_seed_fixes_every_bit(dtype):
+def test_one_seed_fixes_every_bit():
     def run(seed):
-        model = tiny(seed, kept=30, dtype=dtype)
+        model = tiny(seed, kept=30)
         torch.seed()  # what was drawn before does not count
         data = bright_or_dark()
         history = vit.train(model, data, data, how=Hyperparameters(epochs=2, batch=16), seed=seed)
@@ -281,7 +244,7 @@ def test_an_epoch_tells_the_mean_loss_and_the_seconds_of_its_training_alone(monk
 
         return timed
 
-    monkeypatch.setattr(vit, "_now", lambda data: clock[0])
+    monkeypatch.setattr(vit, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(vit, "train_step", taking(1.0, vit.train_step))
     monkeypatch.setattr(vit, "validate", taking(100.0, vit.validate))
     data = ImageSet(bright_or_dark().images, torch.zeros(64, dtype=torch.int64))
@@ -319,12 +282,8 @@ def test_accuracy_is_total_correct_over_all_whatever_the_batches():
     )
 
 
-def test_what_cannot_be_trained_is_refused():
+def test_a_loss_that_is_not_finite_stops_the_training():
     data, model = bright_or_dark(), Constant()
-    with pytest.raises(ValueError, match="batches of 65 need at least 65 images, not 64"):
-        vit.train(tiny(), data, data, how=Hyperparameters(epochs=1, batch=65), seed=0)
-    with pytest.raises(ValueError, match="cannot hold out 10 of 10"):
-        vit.split(10, 10, seed=0)
     model.scores.data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match="epoch 1"):
         vit.train(model, data, data, how=Hyperparameters(epochs=2, batch=16), seed=0)
