@@ -105,7 +105,9 @@ def _give_ids(cells: list[dict]) -> None:
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write ``notebook`` to ``path`` whole or not at all; a file as it was keeps its date."""
-    write_changed(path, notebook_text(notebook))
+    text = notebook_text(notebook)
+    if not path.exists() or read_text(path) != text:
+        write_atomically(path, text)
 
 
 def notebook_text(notebook: NotebookNode) -> str:
@@ -122,12 +124,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def write_changed(path: Path, text: str) -> None:
-    """Write a file whose content is another one, so that its date is that of a change."""
-    if not path.exists() or read_text(path) != text:
-        write_atomically(path, text)
 
 
 def read_text(path: Path) -> str:
