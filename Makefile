@@ -21,6 +21,9 @@ TYPED    := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 ifneq ($(filter-out $(SETTABLE) MAKE% -%,$(TYPED)),)
   $(error there is no $(filter-out $(SETTABLE) MAKE% -%,$(TYPED))=: what can be set is $(SETTABLE))
 endif
+ifneq ($(word 2,$(HW)),)
+  $(error HW=$(HW): say one of $(EDITIONS))
+endif
 ifneq (4.2,$(firstword $(sort 4.2 $(MAKE_VERSION))))
   $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
 endif

@@ -43,7 +43,8 @@ def test_references_citations_and_groups_are_looked_at_and_an_honest_log_passes(
         log = f"(../../solutions_latex/answers/a.tex\n{log}"
         told = "solutions_latex/answers/a.tex:5: a reference to"
         assert texts(check_log(log, tmp_path)).startswith(told)
-    assert "never closed" in texts(check_log("(\\end occurred inside a group", tmp_path))
+    log = "(\\end occurred inside a group at level 1)\n\n### simple group entered at line 7 ({)\n"
+    assert "never closed: it is in line 7 of" in texts(check_log(log, tmp_path))
     log = "Underfull \\hbox (badness 10000)\nOverfull \\vbox (2.0pt too high)\nOutput written\n"
     assert check_log(log, tmp_path) == []
 

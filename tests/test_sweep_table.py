@@ -294,3 +294,11 @@ def test_what_is_for_runs_here_is_refused_on_a_cluster(store, notebook, capsys):
         cli.main(["sweep", notebook, "--dry-run", "--scheduler", "tcp://x:1", "--jobs", "2"]) == 2
     )
     assert "--jobs and --gpus are for runs here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.ipynb"])
+def test_a_notebook_goes_by_its_name_with_or_without_the_ending(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "mine.ipynb").touch()
+    assert command._notebook(name) == tmp_path / "notebooks" / "mine.ipynb"

@@ -82,8 +82,10 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
         found.append(Finding(f"{_near(log, match, work, match[3])}: {what}"))
     told = re.findall(r"Class homework Warning: (.*?) on input line", log)
     found += [Finding(text, fatal=False) for text in dict.fromkeys(told)]
-    if "\\end occurred inside a group" in log:
-        found.append(Finding("a { or a \\begin is never closed"))
+    if "\\end occurred inside a group" in log:  # TeX knows the line, but not in which file
+        lines = re.findall(r"^### .* entered at line (\d+)", log, re.M)
+        where = f": it is in line {', '.join(lines)} of the edition or an answer" if lines else ""
+        found.append(Finding(f"a {{ or a \\begin is never closed{where}"))
     return found
 
 

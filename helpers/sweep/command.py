@@ -105,10 +105,10 @@ def results(notebook: str, metric: str | None, by: str, where: tuple[str, ...], 
 
 
 def _notebook(name: str) -> Path:
-    """A notebook by name (``vit_training``) or by path."""
+    """A notebook by name (``vit_training``, with or without .ipynb) or by path."""
     path = Path(name)
-    if path.suffix != ".ipynb":
-        path = ROOT / "notebooks" / f"{name}.ipynb"
+    if path.suffix != ".ipynb" or not path.exists():
+        path = ROOT / "notebooks" / f"{name.removesuffix('.ipynb')}.ipynb"
     if not path.exists():
         names = ", ".join(sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb")))
         raise UserError(f"there is no notebook {name!r}; there are {names}")
