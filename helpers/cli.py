@@ -147,13 +147,12 @@ def _student(path: str) -> dict[str, str]:
 
 @homework.command()
 @click.argument("pdf", type=Path)
-@click.option("--work", type=Path, help="the folder it was set in, build/<profile>")
 @LIMIT
-def check(pdf: Path, work: Path | None, limit: float) -> int:
+def check(pdf: Path, limit: float) -> int:
     """Look a PDF over before it is handed in."""
     from .pdf.check import inspect
 
-    return inspect(pdf, work, limit)
+    return inspect(pdf, limit)
 
 
 @homework.command()

@@ -246,8 +246,8 @@ def make_optimizers(model: nn.Module, how: Hyperparameters) -> list[torch.optim.
     Inside means every linear layer but the first and the last, which touch pixels and classes
     (Jordan et al. 2024). Only weights of layers decay: gains, shifts and positions do not.
     """
-    layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    inner = [w for w in layers[1:-1] if w.ndim == 2] if how.rule == "muon" else []
+    layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    inner = layers[1:-1] if how.rule == "muon" else []
     outer = [w for w in layers if not any(w is other for other in inner)]
     known = {id(w) for w in layers}
     groups = [

@@ -1,17 +1,10 @@
 """The preflight: each thing it promises to catch, and good documents let through."""
 
 import nbformat
-import pytest
 from pdf_fixtures import executed
 
-from helpers.pdf.check import (
-    check_acknowledgement,
-    check_cells,
-    check_log,
-    check_name,
-    check_pages,
-    check_size,
-)
+from helpers.pdf.check import check, check_cells, check_details, check_log
+from helpers.pdf.edition import Edition, Question
 from helpers.pdf.notebook import as_run
 
 LINE = "\nOverfull \\hbox ({}pt too wide) in paragraph at lines 3--4\n"
@@ -30,14 +23,6 @@ def test_missing_glyphs_are_named_once(tmp_path):
     assert not finding.fatal
 
 
-@pytest.mark.parametrize(("points", "caught"), [("5.1", True), ("4.9", False), ("120.0", True)])
-def test_lines_and_pages_that_stand_out_are_caught(tmp_path, points, caught):
-    log = f"(../../solutions_latex/answers/rnn.tex{LINE.format(points)}"
-    assert bool(check_log(log, tmp_path)) == caught
-    high = f"(./notebooks/rnn.tex\nOverfull \\vbox ({points}pt too high)"
-    assert bool(check_log(high, tmp_path)) == caught
-
-
 def test_each_line_that_stands_out_is_named_where_it_was_written(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "b.tex").write_text("\\nbcell{1}\nx\n\\nbcell{2}\nwide\n")
@@ -48,6 +33,8 @@ def test_each_line_that_stands_out_is_named_where_it_was_written(tmp_path):
     assert answer.text.startswith(f"solutions_latex/answers/a.tex:4: {told}")
     assert notebook.text == f"notebooks/b.ipynb, cell 2: {told.partition(';')[0]}"
     assert answer.fatal and not notebook.fatal
+    high = "(./notebooks/b.tex\nOverfull \\vbox ({}pt too high)"
+    assert check_log(high.format("5.1"), tmp_path) and not check_log(high.format("4.9"), tmp_path)
 
 
 def test_references_citations_and_groups_are_looked_at_and_an_honest_log_passes(tmp_path):
@@ -87,23 +74,20 @@ def test_cells_must_be_run_in_order_and_succeed():
     assert [finding.fatal for finding in cells(mixed, as_is=True)] == [False]
 
 
-def test_every_question_needs_pages():
-    question = {"number": 1, "title": "x", "first": 0, "last": 0}
-    assert "has no pages" in texts(check_pages({"questions": [question]}))
-    assert check_pages({"questions": [question | {"first": 2, "last": 3}]}) == []
+def test_a_question_without_pages_and_a_large_file_are_told(tmp_path):
+    for ending in ("log", "settings.tex", "aux"):
+        (tmp_path / f"hw.{ending}").touch()
+    (tmp_path / "hw.pdf").write_bytes(b"x" * 2_000_000)
+    edition = Edition("hw", (Question(number=1, title="x"),), "")
+    found = check(tmp_path, edition, [], limit=1.5)
+    assert texts(found["pages for every question"]) == "question 1 (x) has no pages"
+    assert texts(found["size"]) == "the PDF has 2.0 MB; the limit is 1.5 MB"
+    assert check(tmp_path, edition, [], limit=3)["size"] == []
 
 
-def test_a_large_file_is_told(tmp_path):
-    (tmp_path / "x.pdf").write_bytes(b"x" * 2_000_000)
-    assert check_size(tmp_path / "x.pdf", 3) == []
-    assert "x.pdf has 2.0 MB; the limit is 1.5 MB" in texts(check_size(tmp_path / "x.pdf", 1.5))
-
-
-def test_a_missing_name_or_acknowledgement_is_told_and_stops_nothing():
-    (finding,) = check_name("\\student{}\n\\netid{}\n")
-    assert finding.text.startswith("the cover has no name and no NetID: fill in student.toml")
-    (other,) = check_acknowledgement("\\collaborators{none}\n\\tools{}\n")
-    assert "names no tools" in other.text
-    assert not (finding.fatal or other.fatal)
-    assert check_name("\\student{Ada}\n\\netid{al1}\n") == []
-    assert check_acknowledgement("\\collaborators{none}\n\\tools{none}\n") == []
+def test_missing_details_are_told_and_stop_nothing():
+    empty = "\\def\\hw@name{}\n\\def\\hw@netid{}\n\\def\\hw@tools{}\n"
+    (finding,) = check_details(empty, "hw")
+    assert finding.text.startswith("student.toml has no name and no netid and no tools: the")
+    assert not finding.fatal
+    assert check_details("\\def\\hw@name{}\n\\def\\hw@netid{}\n", "all") == []

@@ -1,7 +1,6 @@
 """A notebook alone in Colab: an empty folder, a fake google.colab, Colab's packages only."""
 
 import ast
-import functools
 import json
 import os
 import re
@@ -51,47 +50,35 @@ def test_every_notebook_has_the_badge_and_the_cell_of_this_version(path):
 
 def test_the_address_and_the_version_come_from_pyproject(tmp_path):
     text = (ROOT / "pyproject.toml").read_text()
-    text = text.replace(PROJECT["urls"]["Repository"], "https://github.com/us/ours")
+    address = PROJECT["urls"]["Repository"]
+    text = text.replace(address, "https://github.com/us/ours")
     text = text.replace(f'version = "{PROJECT["version"]}"', 'version = "7.8"')
     (tmp_path / "pyproject.toml").write_text(text)
     assert '"--branch=v7.8", source' in colab_cell(tmp_path)
     assert 'source = "https://github.com/us/ours"\n' in colab_cell(tmp_path)
     assert "/github/us/ours/blob/v7.8/notebooks/x.ipynb)" in badge("x", tmp_path)
-    notebook = prepare(prepare(source_notebook(), "x"), "x", tmp_path)
-    assert notebook.cells[0].source == f"# Title\n\n{badge('x', tmp_path)}"
-    assert [cell.source for cell in notebook.cells].count(colab_cell(tmp_path)) == 1
-    assert len(notebook.cells) == 3
+    readme = (ROOT / "README.md").read_text()
+    assert readdressed(readme) == readme, "run `make badges`"
+    assert address.removeprefix("https://github.com/") not in readdressed(readme, tmp_path)
+    assert "git clone https://github.com/us/ours homework" in readdressed(readme, tmp_path)
 
 
-def test_what_is_as_it_should_be_is_not_written_anew(tmp_path):
+def test_badge_and_cell_are_renewed_where_they_are_outdated_and_nowhere_else(tmp_path):
     same, outdated = (tmp_path / "notebooks" / f"{name}.ipynb" for name in ("same", "outdated"))
     write(prepare(source_notebook(), "same"), same)
-    write(source_notebook(), outdated)
+    old = prepare(source_notebook(), "outdated")
+    old.cells[1].source = "old"
+    write(old, outdated)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for path in (same, outdated):
         os.utime(path, (1, 1))
     assert renew_all(tmp_path) == [outdated]
     assert same.stat().st_mtime == 1
-    assert colab_cell() in [cell.source for cell in read_notebook(outdated).cells]
-
-
-def test_the_readme_follows_the_address_and_the_version(tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    assert readdressed(readme) == readme, "run `make badges`"
-    text = (ROOT / "pyproject.toml").read_text()
-    old = PROJECT["urls"]["Repository"]
-    text = text.replace(old, "https://github.com/us/ours").replace('"0.1.0"', '"7.8"')
-    (tmp_path / "pyproject.toml").write_text(text)
-    new = readdressed(readme, tmp_path)
-    assert old.removeprefix("https://github.com/") not in new.split("## Add a question")[0]
-    assert "git clone https://github.com/us/ours homework" in new
-
-
-def test_a_notebook_without_a_title_is_refused():
-    notebook = source_notebook()
-    notebook.cells.pop(0)
+    title, cell, *rest = read_notebook(outdated).cells
+    assert (title.source, cell.source) == (f"# Title\n\n{badge('outdated')}", colab_cell())
+    assert len(rest) == 1
     with pytest.raises(UserError, match="must be Markdown and start with '# '"):
-        prepare(notebook, "x")
+        prepare(nbformat.v4.new_notebook(cells=rest), "x")
 
 
 def test_colab_changes_no_key_and_is_not_printed(tmp_path):
@@ -197,26 +184,22 @@ def run_in_colab(notebook, colab: Path, folder: Path, monkeypatch):
 
 
 @pytest.mark.skipif(not FASTEST.exists(), reason="that notebook was removed")
-def test_a_notebook_runs_alone_from_its_badge(colab, tmp_path, monkeypatch):
+def test_a_notebook_runs_alone_from_its_badge_and_what_all_import_is_there(
+    colab, tmp_path, monkeypatch
+):
     (tmp_path / FASTEST.name).write_bytes(FASTEST.read_bytes())
     notebook = nbformat.read(tmp_path / FASTEST.name, 4)
+    imports = set().union(*map(imports_of, NOTEBOOKS))
     where = "import helpers, torch\nprint(helpers.__file__, torch.__file__)"
-    notebook.cells.append(nbformat.v4.new_code_cell(where))
+    encoder = "from helpers.text_encoder import minilm_folder\nprint(minilm_folder().is_dir())"
+    notebook.cells += map(nbformat.v4.new_code_cell, ["\n".join(sorted(imports)), where, encoder])
     done = run_in_colab(notebook, colab, tmp_path, monkeypatch)
-    helpers, torch = done.cells[-1].outputs[0].text.split()
+    helpers, torch = done.cells[-2].outputs[0].text.split()
     assert helpers == str(tmp_path / "homework" / "helpers" / "__init__.py")
     assert torch.startswith(str(colab / "venv"))
+    assert done.cells[-1].outputs[-1].text == "True\n"
     shown = [output for cell in code_cells(done) for output in cell.outputs]
     assert any("image/svg+xml" in output.get("data", {}) for output in shown)
-
-
-def test_all_imports_work_there_and_the_encoder_is_installed(colab, tmp_path, monkeypatch):
-    imports = functools.reduce(set.union, map(imports_of, NOTEBOOKS))
-    check = "from helpers.text_encoder import minilm_folder\nprint(minilm_folder().is_dir())"
-    cells = [colab_cell(), "\n".join(sorted(imports, key=is_future)), check]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    done = run_in_colab(notebook, colab, tmp_path, monkeypatch)
-    assert done.cells[-1].outputs[-1].text == "True\n"
 
 
 def imports_of(path: Path) -> set[str]:
@@ -228,15 +211,3 @@ def imports_of(path: Path) -> set[str]:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 statements.add(ast.unparse(node))
     return statements
-
-
-def is_future(statement: str) -> bool:
-    return "__future__" not in statement
-
-
-def test_elsewhere_the_cell_does_nothing(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(colab_cell())])
-    options = {"kernel_name": "python3", "resources": {"metadata": {"path": str(tmp_path)}}}
-    done = NotebookClient(notebook, **options).execute()
-    assert done.cells[0].outputs == []
-    assert os.listdir(tmp_path) == []

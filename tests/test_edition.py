@@ -33,7 +33,7 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     assert read.notebooks == ["My rnn.v2", "rnn", "cnn"]
     assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "proofs"]
     assert read.answers == ["rnn", "other"]
-    assert r"\question[points={3},asked={2021 Q1, 2022 Q2},notebook={My-rnn-v2}]" in read.latex
+    assert r"\question[points={3},notebook={My-rnn-v2},asked={2021 Q1, 2022 Q2}]" in read.latex
     assert r"\question[points={1},notebook={rnn,cnn},as-is={yes}]" in read.latex
     assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]
     assert read.latex.count("\n") == BODY.count("\n"), "an error names the right line"
@@ -65,19 +65,14 @@ def test_a_wrong_edition_is_refused(tmp_path, body, message):
         edition(tmp_path, r"\documentclass{homework}" + body)
 
 
-def test_what_is_input_is_no_edition(tmp_path):
+def test_what_is_input_is_no_edition_and_must_be_there(tmp_path):
     edition(tmp_path, BODY)
     (tmp_path / "macros.tex").write_text("% \\documentclass is elsewhere")
     assert editions(tmp_path) == ["2000-hw1"]
+    with pytest.raises(UserError, match=r"answers/rnn.tex is missing: \\answer\{rnn\} wants it"):
+        answer_files(tmp_path / "2000-hw1.tex", edition(tmp_path, BODY))
     with pytest.raises(UserError, match="HW is one of 2000-hw1"):
         read_edition(tmp_path / "macros.tex")
-
-
-def test_an_answer_that_is_missing_is_named(tmp_path):
-    (tmp_path / "answers").mkdir()
-    read = edition(tmp_path, BODY)
-    with pytest.raises(UserError, match=r"answers/rnn.tex is missing: \\answer\{rnn\} wants it"):
-        answer_files(tmp_path / "2000-hw1.tex", read)
 
 
 def test_a_student_and_a_course_are_read(tmp_path):
@@ -92,21 +87,16 @@ def test_a_student_and_a_course_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("read", "content", "message"),
     [
-        ("name = Ada", 'write a line as name = "Ada Lovelace"'),
-        ('nam = "Ada"', "unknown key 'nam'; it has name, netid"),
-        ("name = 3", "name must be text in quotes"),
+        (read_student, "name = Ada", 'write a line as name = "Ada Lovelace"'),
+        (read_student, 'nam = "Ada"', "unknown key 'nam'; it has name, netid"),
+        (read_student, "name = 3", "name must be text in quotes"),
+        (read_course, 'paper = "A5"', "paper is letter or a4"),
+        (read_course, 'accent = "blue"', "a color such as 0072B2"),
     ],
 )
-def test_a_broken_file_of_details_is_explained(tmp_path, content, message):
-    (tmp_path / "student.toml").write_text(content)
+def test_a_broken_file_of_details_is_explained(tmp_path, read, content, message):
+    (tmp_path / "details.toml").write_text(content)
     with pytest.raises(UserError, match=message):
-        read_student(tmp_path / "student.toml", {})
-
-
-@pytest.mark.parametrize("content", ['paper = "A5"', 'accent = "blue"'])
-def test_a_course_that_can_not_be_set_is_refused(tmp_path, content):
-    (tmp_path / "course.toml").write_text(content)
-    with pytest.raises(UserError, match=r"paper is letter or a4|a color such as"):
-        read_course(tmp_path / "course.toml")
+        read(tmp_path / "details.toml", *[{}] * (read is read_student))

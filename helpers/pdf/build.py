@@ -59,16 +59,8 @@ class Task:
             render(self.executed, self.body)
 
 
-def build(
-    source: Path,
-    stamp: Path,
-    *,
-    work: Path,
-    question: int = 0,
-    profile: str = "quick",
-    jobs: int = 1,
-    timeout: int = 600,
-) -> int:
+def build(source: Path, stamp: Path, *, work: Path, profile: str, question: int = 0,
+          jobs: int = 1, timeout: int = 600) -> int:  # fmt: skip
     """Bring ``work``/executed and ``work``/notebooks up to date for an edition.
 
     ``jobs`` notebooks run at a time. Beside ``stamp``, whose date is the beginning, goes what Make

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from .edition import Edition, file_name, read_edition
+from .edition import STUDENT_KEYS, Edition, file_name, read_edition
 from .errors import UserError
 from .notebook import Run, is_colab, read_run, read_text, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
 DRAFT = "; `make pdf DRAFT=1` makes a PDF all the same"
+STAND_INS = "stand-ins for missing data were used in {}: see data/README.md, then `make pdf` again"
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,20 @@ def check(
 ) -> dict[str, list[Finding]]:
     """What was looked at, and the findings: the edition that was set in ``work``; ``limit`` in MB.
 
-    In a ``draft``, glyphs and widths stop nothing. The acknowledgement comes last, as what is
-    missing most often.
+    In a ``draft``, glyphs and widths stop nothing.
     """
     log, settings = (read_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
     as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
     ran = {run.name for run in runs}
     absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
     lacking = ", ".join(run.name for run in runs if run.on_stand_in)
+    unpaged = [q for q in page_map(work, edition)["questions"] if not q["first"]]
+    size = (work / f"{edition.name}.pdf").stat().st_size / 1e6
     return {
         "glyphs, line widths and references": check_log(log, work, draft),
-        "pages for every question": check_pages(page_map(work, edition)),
+        "pages for every question": [
+            Finding(f"question {q['number']} ({q['title']}) has no pages") for q in unpaged
+        ],
         "a notebook for every question": [
             Finding(f"{name}.ipynb was not executed: is its name right? Its page is empty", False)
             for name in absent
@@ -46,17 +50,9 @@ def check(
         f"cells of {len(runs)} notebooks run, in order, without failure": [
             finding for run in runs for finding in check_cells(run, as_is=run.name in as_is)
         ],
-        "the real data": [
-            Finding(
-                f"stand-ins for missing data were used in {lacking}: see data/README.md, then "
-                "`make pdf` again",
-                fatal=False,
-            )
-        ]
-        * bool(lacking),
-        "size": check_size(work / f"{edition.name}.pdf", limit),
-        "a name": [] if edition.name == "all" else check_name(settings),
-        "collaborators and tools": check_acknowledgement(settings),
+        "the real data": [Finding(STAND_INS.format(lacking), False)] * bool(lacking),
+        "size": [Finding(f"the PDF has {size:.1f} MB; the limit is {limit:g} MB")] * (size > limit),
+        "a name, collaborators and tools": check_details(settings, edition.name),
     }
 
 
@@ -118,35 +114,12 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
     return findings
 
 
-def check_pages(pages: dict) -> list[Finding]:
-    """A question without pages."""
-    return [
-        Finding(f"question {question['number']} ({question['title']}) has no pages")
-        for question in pages["questions"]
-        if not question["first"]
-    ]
-
-
-def check_size(path: Path, limit: float) -> list[Finding]:
-    """A file that is larger than ``limit``, in MB: Gradescope takes no more than 100."""
-    size = path.stat().st_size / 1e6
-    large = Finding(f"{path.name} has {size:.1f} MB; the limit is {limit:g} MB")
-    return [large] if size > limit else []
-
-
-def check_name(settings: str) -> list[Finding]:
-    """Whose homework it is."""
-    missing = re.findall(r"^\\(student|netid)\{\}", settings, re.M)
-    names = " and no ".join({"student": "name", "netid": "NetID"}[macro] for macro in missing)
-    text = f"the cover has no {names}: fill in student.toml, or say NAME='…' NETID=…"
-    return [Finding(text, fatal=False)] if missing else []
-
-
-def check_acknowledgement(settings: str) -> list[Finding]:
-    """Collaborators and tools, which the handouts want named; missing ones stop no build."""
-    missing = re.findall(r"^\\(collaborators|tools)\{\}", settings, re.M)
-    text = f"student.toml names no {' and no '.join(missing)}, and the handouts ask for both"
-    return [Finding(f'{text}; write "none" if it is so', fatal=False)] if missing else []
+def check_details(settings: str, edition: str) -> list[Finding]:
+    """Details that the cover lacks: the handouts ask for them, but they stop nothing."""
+    asked = ("collaborators", "tools") if edition == "all" else STUDENT_KEYS
+    missing = [key for key in asked if rf"\def\hw@{key}{{}}" in settings]
+    text = f"student.toml has no {' and no '.join(missing)}: the handouts ask for them"
+    return [Finding(f'{text} ("none" will do); or say NAME=… NETID=…', False)] * bool(missing)
 
 
 def page_map(work: Path, edition: Edition) -> dict:
@@ -193,28 +166,31 @@ def _near(log: str, match: re.Match, work: Path, line: str | None = None) -> str
 # homework check
 
 
-def inspect(pdf: Path, work: Path | None, limit: float) -> int:
+def inspect(pdf: Path, limit: float) -> int:
     """Print a line for each check of ``pdf`` and its page map; 1 if a check failed.
 
-    ``work`` is the folder it was set in (default: the newest below the PDF's folder that set
-    an edition of this name). Raises UserError for a file that is not a PDF.
+    What TeX said of it lies in the newest folder beside it that set an edition of this name.
+    Raises UserError where there is none.
     """
     latex = pdf.parent.parent / "solutions_latex"
     name, _, number = pdf.stem.rpartition("-q")
     if not number.isdecimal() or (latex / f"{pdf.stem}.tex").exists():
         name, number = pdf.stem, "0"
-    _look_at(pdf, name if (latex / f"{name}.tex").exists() else "")
     logs = sorted(pdf.parent.glob(f"*/{pdf.stem}.log"), key=lambda path: path.stat().st_mtime)
-    if work is None and not logs:
-        unseen = f"no folder beside {pdf.name} holds {pdf.stem}.log: cells, glyphs, pages unseen"
-        return _report({"set by `make pdf` here": [Finding(unseen)]})
-    work = work or logs[-1].parent
-    edition = read_edition(latex / f"{name}.tex", int(number))
+    if not logs or not pdf.exists():
+        raise UserError(f"{pdf}: `make pdf` has set no such PDF here")
+    work, edition = logs[-1].parent, read_edition(latex / f"{name}.tex", int(number))
     built = work / pdf.name
     same = built.exists() and built.read_bytes() == pdf.read_bytes()
     other = Finding(f"{work} holds another {pdf.name}: run `make pdf` again")
-    found = {f"set in {work}": [] if same else [other]}
-    failed = _report(found | check(work, edition, edition_runs(work, edition), limit))
+    print(f"{pdf}, {len(PdfReader(pdf).pages)} pages")
+    checked = {f"set in {work}": [] if same else [other]}
+    checked |= check(work, edition, edition_runs(work, edition), limit)
+    for what, findings in checked.items():
+        if not findings:
+            print(f"[OK]   {what}")
+        for finding in findings:
+            print(f"[{'FAIL' if finding.fatal else 'WARN'}] {finding.text}")
     print("Pages, for Gradescope's question assignment:")
     for question in page_map(work, edition)["questions"]:
         first, last = question["first"], question["last"]
@@ -222,30 +198,10 @@ def inspect(pdf: Path, work: Path | None, limit: float) -> int:
         unit = "point" if question["points"] == "1" else "points"
         worth = f" ({question['points']} {unit})" if question["points"] else ""
         print(f"  Question {question['number']}: {pages:14} {question['title']}{worth}")
-    return failed
-
-
-def _look_at(pdf: Path, edition: str) -> None:
-    """Print how long ``pdf`` is. Raises UserError where there is none."""
-    try:
-        print(f"{pdf}, {len(PdfReader(pdf).pages)} pages")
-    except FileNotFoundError:
-        command = f"make pdf HW={edition}" if edition else "make pdf"
-        raise UserError(f"{pdf}: there is no such PDF; `{command}` builds one") from None
-    except Exception as error:  # pypdf meets broken files with a dozen kinds
-        raise UserError(f"{pdf} is not a PDF that can be read ({error})") from None
+    return int(any(finding.fatal for findings in checked.values() for finding in findings))
 
 
 def edition_runs(work: Path, edition: Edition) -> list[Run]:
     """The edition's notebooks that were executed in ``work``, in order, each read once."""
     paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in edition.all_notebooks]
     return [read_run(path) for path in paths if path.exists()]
-
-
-def _report(checked: dict[str, list[Finding]]) -> int:
-    for name, findings in checked.items():
-        if not findings:
-            print(f"[OK]   {name}")
-        for finding in findings:
-            print(f"[{'FAIL' if finding.fatal else 'WARN'}] {finding.text}")
-    return int(any(finding.fatal for findings in checked.values() for finding in findings))

@@ -18,7 +18,6 @@ COURSE = {  # what course.toml may say, and what stands where it says nothing
     "paper": "letter",
     "accent": "0072B2",
 }
-STUDENT = "student.toml, or NAME=… on the command line"  # where details come from, in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,6 @@ class Question:
     title: str
     points: str = ""
     notebooks: tuple[str, ...] = ()
-    part: str = ""
     as_is: bool = False
     checks: tuple[str, ...] = ()
     asked: str = ""
@@ -128,8 +126,7 @@ def read_student(path: Path, given: dict[str, str | None]) -> dict[str, str]:
     """
     if not path.exists():
         raise UserError(
-            f"there is no {str(path)!r}, which says whose this is: bring it back, or say STUDENT= "
-            "to do without"
+            f"there is no {str(path)!r}, which says whose this is: STUDENT= does without"
         )
     content = _toml(path, STUDENT_KEYS)
     return {key: (given.get(key) or content.get(key, "")).strip() for key in STUDENT_KEYS}
@@ -138,11 +135,10 @@ def read_student(path: Path, given: dict[str, str | None]) -> dict[str, str]:
 def read_course(path: Path) -> dict[str, str]:
     """Course, university, paper and accent color: ``course.toml``. Raises UserError."""
     course = COURSE | (_toml(path, tuple(COURSE)) if path.exists() else {})
-    if course["paper"] not in ("letter", "a4"):
-        raise UserError(f"{path}: paper is letter or a4, not {course['paper']!r}")
-    if not re.fullmatch("#?[0-9A-Fa-f]{6}", course["accent"]):
-        raise UserError(f"{path}: accent is a color such as 0072B2, not {course['accent']!r}")
-    return course | {"accent": course["accent"].lstrip("#").upper()}
+    course["accent"] = course["accent"].lstrip("#").upper()
+    if not re.fullmatch("(?:letter|a4) [0-9A-F]{6}", "{paper} {accent}".format_map(course)):
+        raise UserError(f"{path}: paper is letter or a4, and accent is a color such as 0072B2")
+    return course
 
 
 def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
@@ -170,28 +166,26 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     given = dict.fromkeys(KEYS, "")
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
         key, equals, value = (part.strip(" \t\n{}%") for part in item.partition("="))
-        if not key:
-            continue
-        if key not in KEYS:
+        if key and key not in KEYS:
             raise UserError(f"{where} has an unknown key {key!r} ({', '.join(KEYS)})")
         given[key] = value or ("" if equals else "yes")
-    if not re.fullmatch(r"(?:[0-9]{1,4}(?:\.[0-9]{1,4})?)?", given["points"]):
+    if not re.fullmatch(r"[0-9.]*", given["points"]):
         raise UserError(f"{where}: points={given['points']} is not a number such as 2.5")
-    names = {key: _once(filter(None, (name.strip().removesuffix(".ipynb")
-                                      for name in given[key].split(","))))
-             for key in ("notebook", "checks")}  # fmt: skip
+    notebooks, checks = (
+        _once(name.strip().removesuffix(".ipynb") for name in given[key].split(",") if name.strip())
+        for key in ("notebook", "checks")
+    )
     question = Question(
         number=number,
         title=_braced(source[match.end() :]),
-        notebooks=tuple(names["notebook"]),
+        points=given["points"],
+        notebooks=tuple(notebooks),
         as_is=bool(given["as-is"]),
-        checks=tuple(names["checks"]),
+        checks=tuple(checks),
+        asked=given["asked"],
         answers=tuple(re.findall(r"\\answer\{([^{}]+)\}", source)),
-        **{key: given[key] for key in ("points", "part", "asked")},
     )
-    options = {"points": question.points, "part": question.part, "asked": question.asked,
-               "notebook": ",".join(map(file_name, question.notebooks)),
-               "as-is": "yes" * question.as_is}  # fmt: skip
+    options = given | {"notebook": ",".join(map(file_name, notebooks)), "checks": "", "": ""}
     shown = ",".join(f"{key}={{{value}}}" for key, value in options.items() if value)
     lines = "%\n" * match[0].count("\n")  # so that an error names the right line
     return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
@@ -213,7 +207,7 @@ def _once(names: Iterable[str]) -> list[str]:
 
 def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
     """All that people typed for a document, by where: fonts must have its characters."""
-    texts = {STUDENT: " ".join(student.values())}
+    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())}
     for path in [source, *answer_files(source, edition)]:
         texts[str(path)] = read_text(path)
     for name in edition.notebooks:

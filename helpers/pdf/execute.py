@@ -2,7 +2,6 @@
 
 import copy
 import datetime
-import json
 import logging
 import os
 import sys
@@ -25,30 +24,20 @@ from .notebook import (
     digests,
     inputs,
     is_colab,
-    notebook_text,
     read_notebook,
+    read_text,
     tags,
-    write_changed,
     write_notebook,
 )
 from .parameters import Value, choose, read_parameters
 from .text import plain
 
-MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 _MAX_MESSAGE = 3000  # characters of a cell, and of its traceback, in an error message
 
 
-def execute(
-    source: Path,
-    target: Path,
-    *,
-    profile: str = "quick",
-    given: dict[str, str | Value] | None = None,
-    timeout: int | None = 600,
-    as_is: bool = False,
-    kernel: bool = True,
-    fork: bool = False,
-) -> tuple[Run, bool] | None:
+def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int | None = 600,
+            given: dict[str, str | Value] | None = None, as_is: bool = False, kernel: bool = True,
+            fork: bool = False) -> tuple[Run, bool] | None:  # fmt: skip
     """Run ``source`` into ``target``; return the run, and whether a kernel was needed.
 
     New prose is put around outputs that are there. ``as_is`` takes those that ``source`` was
@@ -59,7 +48,8 @@ def execute(
 
     Raises UserError for a broken notebook, a wrong parameter, or a run that fails.
     """
-    _refuse(target, source)
+    if target.exists() and f'"{MARK}"' not in read_text(target):
+        raise UserError(f"{target} was made by no run of ours: name another file")
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
@@ -81,13 +71,14 @@ def execute(
             ran_once = _run(copy.deepcopy(notebook), source, target, values, timeout, fork)
             executed = _under_present_prose(notebook, values, ran_once)  # and nothing but outputs
             after = digests(files(), source.parent)  # what is new was written by the run itself
-            key = cache_key(notebook, values, after) if before.items() <= after.items() else ""
+            unchanged = before.items() <= after.items()
             ended = datetime.datetime.now(datetime.UTC).isoformat()
-            executed.metadata[MARK] = {"key": key, "profile": profile, "ended": ended}
+            mark = {"key": cache_key(notebook, values, after) if unchanged else ""}
+            executed.metadata[MARK] = mark | {"profile": profile, "ended": ended}
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
-        write_changed(target, notebook_text(executed))
+        write_notebook(executed, target)
     return run, ran
 
 
@@ -102,21 +93,6 @@ def refuse_failed_claims(run: Run, target: Path) -> None:
                 f"{run.name}: the claim {claim.name!r} does not hold in this run{on}: "
                 f"{claim.evidence}\nThe whole run: {failed}"
             )
-
-
-def _refuse(target: Path, source: Path) -> None:
-    """Raises UserError for a target that a run of ``source`` may not go to."""
-    if target.suffix != ".ipynb":
-        raise UserError(f"{target}: a notebook goes to a file whose name ends in .ipynb")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"{target} is the notebook itself: name another file")
-    try:
-        content = json.loads(target.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return  # what is no JSON is a file of ours cut short, and may be replaced
-    metadata = content.get("metadata") if isinstance(content, dict) else None
-    if not isinstance(metadata, dict) or MARK not in metadata:
-        raise UserError(f"{target} is a notebook that no run of ours made: name another file")
 
 
 def _earlier(target: Path, key: str) -> NotebookNode | None:
@@ -198,15 +174,14 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    from .kernels import manager
+    from .kernels import Engine, manager
 
-    client, engine = _engine()
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
     end = time.monotonic() + (timeout or 0)
     with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
         sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
         try:
-            engine.execute_notebook(
+            Engine.execute_notebook(
                 notebook,
                 "python3",
                 progress_bar=False,
@@ -222,40 +197,11 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
         except CellTimeoutError:
             return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
-            return _why_dead(client.printed)
+            died = "its kernel died (out of memory? a smaller batch or limit helps)"
+            return Engine.client.refusal or died
         except RuntimeError as error:  # the kernel did not start
             return str(error)
     return _failure(notebook)
-
-
-def _engine() -> tuple[type, type]:
-    """Papermill's client, which here ends a kernel that prints without end, and its engine."""
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine
-
-    class Client(PapermillNotebookClient):
-        printed = 0
-
-        def process_message(self, msg, *where):
-            Client.printed += len(str(msg["content"].get("text", "")))
-            if Client.printed <= MAX_OUTPUT:
-                return super().process_message(msg, *where)
-            if self.km.provisioner and self.km.provisioner.process:
-                self.km.provisioner.process.kill()
-
-    class Engine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
-            options.pop("log_output")
-            Client(nb_man, kernel_name=kernel_name, **options).execute(env=environment)
-
-    return Client, Engine
-
-
-def _why_dead(printed: int) -> str:
-    if printed > MAX_OUTPUT:
-        return f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
-    return "its kernel died (out of memory? a smaller batch or limit helps)"
 
 
 def _environment(private: str) -> dict[str, str]:

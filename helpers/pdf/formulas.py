@@ -179,10 +179,7 @@ _REWRITTEN = (  # in this order
     (r"\n\s*\n", "\n"),
     (r"\\(text\w*|mbox|tag\*?)\s*\{([^{}$]*)\}", _plain_text),
     (rf"([_^])\s*({_ONE_ARGUMENT}\s*{GROUP})", r"\1{\2}"),
-    (
-        r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}",
-        lambda match: rf"\math{match[1]}{{{match[2]}}}",
-    ),
+    (r"\{\s*\\(bf|rm|it|cal|sf|tt|frak)\b\s*([^{}]*)\}", r"\\math\1{\2}"),
     (r"\\math(bf|rm|it|sf|tt)\s*(\{[^{}]*\})", _symbols),
     (r"\\Bbb(?![A-Za-z])", r"\\mathbb"),
     (r"\\LaTeX\b", r"\\text{\\LaTeX}"),
@@ -194,14 +191,9 @@ def _unicode(body: str) -> str:
     body = body.replace("\u00a0", " ").replace("…", r"\ldots ").replace("’", "'")
     for kind, sign in (("<super>", "^"), ("<sub>", "_")):
         found = "".join({c for c in body if unicodedata.decomposition(c).startswith(kind)})
-        if found:
-            body = re.sub(
-                f"[{found}]+",
-                lambda run, sign=sign: (
-                    f"{sign}{{{unicodedata.normalize('NFKC', run[0]).replace('−', '-')}}}"
-                ),
-                body,
-            )
+        for run in re.findall(f"[{found}]+", body) if found else ():
+            letters = unicodedata.normalize("NFKC", run).replace("−", "-")
+            body = body.replace(run, f"{sign}{{{letters}}}", 1)
     return re.sub(r"[^\W\d_]+|[^\x00-\x7f]", _as_text, body)
 
 

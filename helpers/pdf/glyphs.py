@@ -19,11 +19,10 @@ TEXT_FONT = "texgyrepagella-regular.otf"
 MATH_FONT = "texgyrepagella-math.otf"
 # Matplotlib ships the DejaVu fonts, so they are here on every machine, in one version.
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-_STYLES = ("", "-Bold", "-Oblique", "-BoldOblique")
 BUNDLED_FONTS = [
-    FONT_FOLDER / f"DejaVuSans{m}{style}.ttf" for m in ("", "Mono") for style in _STYLES
-]
-
+    FONT_FOLDER / f"DejaVuSans{mono}{style}.ttf"
+    for mono in ("", "Mono") for style in ("", "-Bold", "-Oblique", "-BoldOblique")
+]  # fmt: skip
 _PACKAGES = dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), "fonts-noto-cjk")
 _SHAPED = "Arabic Hebrew Syriac Devanagari Bengali Gujarati Gurmukhi Tamil Telugu Kannada Malayalam"
 _SHAPED += " Sinhala Thai Lao Khmer Myanmar Tibetan"
@@ -58,9 +57,7 @@ def glyph_macros(texts: dict[str, str], *, draft: bool = False) -> str:
             missing.setdefault(_script(character), place)
             lines.append(_ignored(code))
     if missing and not draft:
-        packages = " ".join(
-            sorted({_PACKAGES.get(script, "fonts-noto-core") for script in missing})
-        )
+        packages = " ".join(sorted({_PACKAGES.get(name, "fonts-noto-core") for name in missing}))
         raise UserError(
             f"no font on this machine has {', '.join(missing)} ({next(iter(missing.values()))}): "
             f"`apt-get install {packages}` brings it; DRAFT=1 builds a PDF without"

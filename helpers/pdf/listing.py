@@ -17,7 +17,6 @@ COLUMNS = {"nbcode": 98, "nbsource": 98, "nboutput": 109, "nberror": 109}  # tha
 MAX_OUTPUT, MAX_LINES = 6000, 120  # characters and lines that one output may print on paper
 _KEEP = 3  # lines at either end of a listing that no page break parts from the rest
 
-
 _FACES = {  # that stay readable on paper and in gray: face, color
     Keyword: (r"\bfseries", "0057A0"),
     Operator.Word: (r"\bfseries", "0057A0"),
@@ -33,10 +32,10 @@ _MACROS = {kind: f"\\hw{chr(ord('A') + i)}" for i, kind in enumerate(_FACES)}
 
 def highlight_macros() -> str:
     """The definitions that ``listing``'s output uses, one for each kind of token."""
-    macros = [
+    macros = (
         rf"\newcommand{_MACROS[kind]}[1]{{{{{face}\color[HTML]{{{color}}}#1}}}}"
         for kind, (face, color) in _FACES.items()
-    ]
+    )
     return "\n".join(macros) + "\n"
 
 

@@ -24,17 +24,15 @@ MAX_ROWS = 200  # of one table on paper
 _BAR = "\ue000"  # stands for a bar in code in a table, until the table is read
 _GUARDED = str.maketrans(
     "'\"-.", "\ufdd0\ufdd1\ufdd2\ufdd3"
-)  # "smart" would change them, even here
+)  # from "smart", for templates/html.lua
 _PIECE = "<pre class='latex'>%% piece</pre>"
 _MATH = re.compile(
     r"(?s)\$\$(?P<block>.+?)\$\$|\\\[(?P<bracket>.+?)\\\]|\\\((?P<round>.+?)\\\)"
     r"|(?<![\\$\w])\$(?P<inline>(?=[^$]*[\\^_={])[^$]+|[A-Za-z])\$(?!\d)"
     r"|(?P<whole>\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})"
 )
-_IN_TEXT = frozenset(
-    "center flushleft quote quotation itemize enumerate description tabular".split()
-)
-_IN_TEXT |= frozenset("table figure minipage verbatim abstract tikzpicture longtable".split())
+_IN_TEXT = "center flushleft quote quotation itemize enumerate description tabular table figure"
+_IN_TEXT = f"{_IN_TEXT} minipage verbatim abstract tikzpicture longtable".split()
 _NOT_SHOWN = ["script", "style", "link", "meta", "noscript", "button", "form"]
 _UNSEEN = {"iframe": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 
@@ -121,7 +119,8 @@ class Page:
             if "colab-badge" in address:  # on paper there is nothing to click
                 tag.decompose()
                 continue
-            width = str(tag.get("width") or _style(tag, "width"))
+            styled = re.search(r"(?<![\w-])width\s*:\s*([\d.]+(?:px|%))", str(tag.get("style", "")))
+            width = str(tag.get("width") or (styled[1] if styled else ""))
             self._picture(tag, lambda a=address: self.pictures.find(a, attachments), width)
         for tag in soup.find_all(attrs={"data-cite": True}):
             _put(tag, rf"\nbcite{{{tag['data-cite']}}}{{{prose(tag.get_text())}}}")
@@ -218,13 +217,8 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     if not pieces:
         return []
     _link(pieces, name)
-    command = [
-        pypandoc.get_pandoc_path(),
-        "--from=html+smart-auto_identifiers",
-        "--to=latex",
-        "--wrap=preserve",
-    ]
-    command += ["--shift-heading-level-by=1"]
+    command = [pypandoc.get_pandoc_path(), "--from=html+smart-auto_identifiers", "--to=latex"]
+    command += ["--wrap=preserve", "--shift-heading-level-by=1"]
     command += ["--lua-filter", str(files(__package__) / "templates" / "html.lua")]
     content = _PIECE.join(map(str, pieces))
     run = subprocess.run(command, input=content, capture_output=True, encoding="utf-8")
@@ -301,22 +295,18 @@ def _bars_hidden(source: str) -> str:
     lines = []
     for line in source.split("\n"):
         if line.count("|") > 1:
-            line = re.sub(r"\$[^$]+\$", _bar_in_formula, line)
+            bars = lambda math: math[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+            line = re.sub(r"\$[^$]+\$", bars, line)
             line = re.sub(r"`[^`]+`", lambda code: code[0].replace("|", _BAR), line)
         lines.append(line)
     return "\n".join(lines)
 
 
-def _bar_in_formula(match: re.Match) -> str:
-    return match[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
-
-
 def _turn(soup: BeautifulSoup) -> None:
     """Runs from right to left; and paragraphs that begin so, with the Latin words in them."""
     begins = re.compile(rf"[\W\d_]*{RIGHT_TO_LEFT.pattern}")
-    turned = [
-        p for p in soup.find_all("p") if begins.match(p.get_text()) and not p.find_parent("td")
-    ]
+    paragraphs = [tag for tag in soup.find_all("p") if not tag.find_parent("td")]
+    turned = [tag for tag in paragraphs if begins.match(tag.get_text())]
     for tag in turned:
         for code in tag.find_all("code", class_="latex"):
             code.string = rf"\beginL {code.get_text()}\endL{{}}"
@@ -339,11 +329,6 @@ def _latin(text: str, within: bool) -> str:
         return entities.escape(text, quote=False)
     before, words, after = (entities.escape(part, quote=False) for part in found.groups())
     return f"{before}{raw(chr(92) + 'beginL ')}{words}{raw(chr(92) + 'endL{}')}{after}"
-
-
-def _style(tag: Tag, name: str) -> str:
-    found = re.search(rf"(?<![\w-]){name}\s*:\s*([\d.]+(?:px|%))", str(tag.get("style", "")))
-    return found[1] if found else ""
 
 
 def _put(tag: Tag, latex: str, block: bool = False) -> None:

@@ -50,7 +50,9 @@ class Pictures:
     def find(self, address: str, attachments: Mapping[str, Mapping[str, str]]) -> bytes:
         """The picture at an address as Markdown has it. Raises NoPicture where there is none."""
         if address.startswith("data:"):
-            return _from_data(address)
+            head, _, content = address.partition(",")
+            content = urllib.parse.unquote(content)
+            return decoded(content) if head.endswith("base64") else content.encode()
         if address.startswith("attachment:"):
             bundle = attachments.get(urllib.parse.unquote(address.removeprefix("attachment:")))
             if not bundle:
@@ -88,12 +90,6 @@ def decoded(content: str | list[str]) -> bytes:
         return base64.b64decode(text)
     except binascii.Error:
         raise NoPicture("it is not valid base64") from None
-
-
-def _from_data(address: str) -> bytes:
-    head, _, content = address.removeprefix("data:").partition(",")
-    content = urllib.parse.unquote(content)
-    return decoded(content) if head.endswith("base64") else content.encode()
 
 
 def _readable(data: bytes) -> tuple[bytes, str, int]:

@@ -1,6 +1,7 @@
 """An executed notebook as the body of a LaTeX document: what Jupyter shows, cell by cell."""
 
 import ast
+import html as entities
 import re
 from collections.abc import Iterator
 from itertools import groupby
@@ -13,17 +14,15 @@ from nbformat import NotebookNode
 from .. import mime
 from .colab import without_badge
 from .edition import file_name
-from .errors import UserError
 from .formulas import with_numbers
-from .listing import highlight_macros, inline_code, listing, text_block
+from .listing import inline_code, listing, text_block
 from .markdown import Page, shows_anything, to_latex
-from .notebook import ROOT, checked, is_colab, read_notebook, tags, write_atomically
+from .notebook import ROOT, is_colab, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
-from .widgets import VIEW_MIME, final_text
 
-__all__ = ["highlight_macros", "lock", "render"]
-
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_STATES = "application/vnd.jupyter.widget-state+json"
 _PICTURES = ("application/pdf", "image/svg+xml", "image/png", "image/jpeg", "image/gif")
 _PICTURES += ("image/webp", "image/bmp")  # the best first
 _PAGE = 40  # rows of a table that fit under one another
@@ -44,10 +43,8 @@ def render(executed: Path, target: Path) -> list[str]:
     """Write the LaTeX body of ``executed`` to ``target``, X.tex, and pictures to X.figures.
 
     Returns warnings, ``notebook: cell 3: …``, of what paper can't show; they also go to
-    X.warnings. Raises UserError for another kind of target, and for a broken claim.
+    X.warnings.
     """
-    if target.suffix != ".tex":
-        raise UserError(f"{target}: the LaTeX goes to a file whose name ends in .tex")
     body = Body(read_notebook(executed), target, _places(executed))
     latex, warnings, pictures = body.latex(), body.warnings, body.page.pictures
     with lock(target.parent):
@@ -81,7 +78,7 @@ class Body:
         self.name, self.number = target.stem, 0
         self.told: dict[str, list[int]] = {}  # warnings, with the cells they are about
         self.page = Page(self.name, Pictures(target.with_suffix(".figures"), places), self.warn)
-        self.widgets = notebook.metadata.get("widgets", {})
+        self.widgets = notebook.metadata.get("widgets", {}).get(_STATES, {}).get("state", {})
         info = notebook.metadata.get("language_info", {})
         self.language = str(info.get("pygments_lexer") or info.get("name") or "python")
         self.parameters = parameters_line(notebook.cells)
@@ -166,7 +163,7 @@ class Body:
     def _ours(self, data: NotebookNode) -> str:
         """What ``helpers.report`` shows; empty for another output."""
         if mime.CLAIM in data:
-            claim = checked(data, mime.CLAIM, f"cell {self.number}")
+            claim = data[mime.CLAIM]
             mark = "holds" if claim["holds"] else "fails"
             return rf"\nbclaim{{{claim['name']}}}{{{mark}}}{{{claimed(claim['evidence'])}}}"
         if mime.RECORD in data:
@@ -181,8 +178,8 @@ class Body:
         latex = data.get("text/latex", "")
         if latex and not (_DOCUMENT.search(latex) and "text/markdown" in data):
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
-        if VIEW_MIME in data:
-            shown = final_text(data, self.widgets) or plain
+        if _WIDGET in data:
+            shown = progress_line(data[_WIDGET]["model_id"], self.widgets) or plain
             return text_block(_ADDRESS.sub("", shown)) or self._unknown("a widget")
         kinds = [kind for kind in _PICTURES if data.get(kind)]
         if kinds:
@@ -207,13 +204,13 @@ class Body:
         if found := re.search(r"(?s)^(.*?)(\\begin\{tabular\}.*\\end\{tabular\})", latex):
             latex, before = found[2], re.sub(r"\\\w+(?:\{[^{}]*\}|\[\w*!]*\])*", "", found[1])
             caption = caption or sentence(before.strip("{}% \n"))
-            title = rf"\nbcaption{{table}}{{{caption}}}" if caption else ""
+            title = rf"\captionof{{table}}{{{caption}}}" if caption else ""
             if latex.count("\\\\\n") > _PAGE:
                 latex = latex.replace("{tabular}", "{longtable}")
                 return rf"\begin{{nbtables}}{title}{latex}\end{{nbtables}}"
             fitted = rf"\begin{{adjustbox}}{{max width=\linewidth}}{latex}\end{{adjustbox}}"
-            together = rf"\begin{{nbtogether}}{title}{fitted}\end{{nbtogether}}"
-            return rf"\begin{{nbtables}}{together}\end{{nbtables}}"
+            together = rf"\begin{{minipage}}{{\linewidth}}\centering{title}{fitted}\end{{minipage}}"
+            return rf"\begin{{nbtables}}{together}\par\end{{nbtables}}"
         text = re.sub(r"^\$\\displaystyle|^\$(?!\$)", "$$", latex.strip())
         text = re.sub(r"(?<!\$)\$$", "$$", text) if text.startswith("$$") else text
         text = text.replace("&", "&amp;").replace("<", "&lt;")
@@ -233,6 +230,23 @@ class Body:
         """One line in the place of what paper can't show, and a warning."""
         self.warn(f"shows {what}, which is not on paper: display it as a picture, text or table")
         return rf"\nbstamp{{[In the notebook only: {escape(what)}]}}"
+
+
+def progress_line(name: str, widgets: dict) -> str:
+    """``train: 100%|████████████████████| 30/30 [00:03<00:00]`` for tqdm's widget of this name.
+
+    Empty where it is no progress bar, or the states of the widgets are not in the notebook.
+    """
+    line = ""
+    for child in widgets.get(name, {}).get("state", {}).get("children", ()):
+        state = widgets.get(child.removeprefix("IPY_MODEL_"), {}).get("state", {})
+        value, most = state.get("value"), state.get("max")
+        if isinstance(value, str):
+            line += entities.unescape(re.sub(r"<[^<>]*>|&nbsp;", " ", value))
+        elif isinstance(value, int | float) and isinstance(most, int | float):
+            filled = round(20 * min(value / (most or 1), 1.0))
+            line += f"|{'█' * filled}{'░' * (20 - filled)}|"
+    return line.strip()
 
 
 def parameters_line(cells: list[NotebookNode]) -> list[str]:

@@ -71,16 +71,15 @@ def _latexmk(latex: Path, work: Path, name: str, epoch: int) -> None:
         "TZ": "UTC",
         "LC_ALL": "C",
     }
-    options = ["-no-shell-escape", "-file-line-error"]
     # -g: latexmk does not see that a file is there now which \IfFileExists did not find.
-    command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode"]
-    command += [f"-latexoption={option}" for option in options]
+    command = ["latexmk", "-norc", "-g", "-pdfxe", "-interaction=nonstopmode", "-quiet"]
+    command += ["-latexoption=-no-shell-escape", "-latexoption=-file-line-error"]
     limits = (TEX_SECONDS, TEX_SECONDS)  # the system ends it even when nobody else is left to
     log = work / f"{name}.log"
     for path in (log, work / f"{name}.blg"):  # what went wrong in an earlier run is past
         path.unlink(missing_ok=True)
     run = subprocess.run(
-        [*command, "-quiet", f"{name}.tex"],
+        [*command, f"{name}.tex"],
         cwd=work,
         env=os.environ | settings,
         capture_output=True,
@@ -90,11 +89,10 @@ def _latexmk(latex: Path, work: Path, name: str, epoch: int) -> None:
     if run.returncode:
         for ending in ("aux", "map", "out", "bbl", "fdb_latexmk"):  # read by the next run, and
             (work / f"{name}.{ending}").unlink(missing_ok=True)  # perhaps the cause
-        told = [work / f"{name}.blg", log]
-        detail = "\n".join(
-            tex_errors("".join(read_text(path) for path in told if path.exists()), work)
+        told = "".join(read_text(p) for p in (work / f"{name}.blg", log) if p.exists())
+        detail = (
+            "\n".join(tex_errors(told, work)) or run.stderr.decode(errors="replace")[-400:].strip()
         )
-        detail = detail or run.stderr.decode(errors="replace")[-400:].strip()
         raise UserError(f"XeLaTeX stopped: {detail}\nThe whole log: {log}")
 
 

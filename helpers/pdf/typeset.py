@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .check import check, edition_runs, page_map
-from .edition import STUDENT, Edition, answer_files, file_name, read_edition, without_comments
+from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
 from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
+from .listing import highlight_macros
 from .notebook import Claim, Run, read_text, write_atomically
-from .render import highlight_macros, lock
+from .render import lock
 from .tex import set_latex
 from .text import escape, prose, sentence
 
@@ -50,14 +51,13 @@ def typeset(
         absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
         check_answers([source, *answers], values, claims, absent, ALONE if question else "")
         bodies = _bodies(source, work, edition)
-        macros = _settings(student, profile, values, claims, runs)
+        macros = _settings(student | {"profile": profile}, values, runs)
         sources = [source, *answers, *bodies]
         bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
         cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
         if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
-        texts = {STUDENT: " ".join(student.values()), "a claim's evidence or a value": macros}
-        texts |= {str(path): read_text(path) for path in [source, *answers]}
+        texts = typed(source, edition, student) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
@@ -116,10 +116,10 @@ def check_answers(
                 if name in known[kind]:
                     continue
                 near = difflib.get_close_matches(name, known[kind], n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; {otherwise}".rstrip("; ")
-                hint = f"; is {absent[0]!r} the right name of a notebook?" if absent else hint
+                hint = f"did you mean {near[0]!r}?" if near else otherwise
+                hint = f"is {absent[0]!r} the right name of a notebook?" if absent else hint
                 verb = "records" if kind == "val" else "proves"
-                what = f"no notebook of this document {verb} {name!r}{hint}"
+                what = f"no notebook of this document {verb} {name!r}; {hint}".rstrip("; ")
                 raise UserError(f"{path}:{number}: {what}")
 
 
@@ -154,20 +154,14 @@ def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
     return bodies
 
 
-def _settings(
-    student: dict[str, str],
-    profile: str,
-    values: dict[str, str],
-    claims: dict[str, Claim],
-    runs: Sequence[Run],
-) -> str:
+def _settings(facts: dict[str, str], values: dict[str, str], runs: Sequence[Run]) -> str:
     """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
-    lines = [rf"\{'student' if key == 'name' else key}{{{prose(text)}}}"
-             for key, text in student.items()]  # fmt: skip
-    lines.append(rf"\profile{{{profile}}}")
-    lines.append(rf"\standins{{{prose(', '.join(r.name for r in runs if r.on_stand_in))}}}")
+    stand_ins = ", ".join(run.name for run in runs if run.on_stand_in)
+    told = facts | {"standins": stand_ins}
+    lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in told.items()]
+    lines += [r"\hw@giventrue"] * any(text for name, text in facts.items() if name != "profile")
     lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
-    lines += [rf"\defclaim{{{name}}}" for name in claims]
+    lines += [rf"\defclaim{{{name}}}" for run in runs for name in run.claims]
     proved = [run for run in runs if run.claims]
     if proved:
         lines.append(r"\claimsappendix{%")

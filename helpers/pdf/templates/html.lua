@@ -38,10 +38,10 @@ local function color_of(cell)
   return found
 end
 
--- The rows of a table as a grid in which a cell that spans others leaves them empty.
+-- The rows of a table as a grid in which a cell that spans others leaves them empty; how many of
+-- them are its head; and whether all cells hold a line of text at most.
 local function grid_of(element)
-  local grid, head, columns = {}, #element.head.rows, #element.colspecs
-  local rows = pandoc.List(element.head.rows)
+  local grid, simple, rows = {}, true, element.head.rows:clone()
   for _, body in ipairs(element.bodies) do
     rows:extend(body.head)
     rows:extend(body.body)
@@ -55,16 +55,20 @@ local function grid_of(element)
       for i = r, math.min(r + cell.row_span - 1, #rows) do
         for j = c, c + cell.col_span - 1 do grid[i][j] = { blocks = {}, text = "" } end
       end
-      grid[r][c] = { blocks = cell.contents, text = text_of(cell.contents), color = color_of(cell) }
+      local blocks = cell.contents
+      grid[r][c] = { blocks = blocks, text = text_of(blocks), color = color_of(cell) }
+      local first = blocks[1] and blocks[1].t or "Plain"
+      simple = simple and #blocks < 2 and (first == "Plain" or first == "Para")
     end
+    for c = 1, #element.colspecs do grid[r][c] = grid[r][c] or { blocks = {}, text = "" } end
   end
-  return grid, head, columns
+  return grid, #element.head.rows, simple
 end
 
+-- Whether a text is a number; nil for what stands among numbers where there is none.
+local none = { [""] = true, nan = true, NaN = true, None = true, ["…"] = true, ["..."] = true }
 local function number(text)
-  if text == "" or text == "nan" or text == "NaN" or text == "None" or text == "…" or text == "..." then
-    return nil
-  end
+  if none[text] then return nil end
   return tonumber((text:gsub("[,%s%%×]", ""):gsub("−", "-"))) ~= nil
 end
 
@@ -72,35 +76,18 @@ end
 local function measure(grid, head, columns)
   local found = {}
   for c = 1, columns do
-    local column = { numbers = true, any = false, width = 1, word = 1 }
+    local column, any, all = { width = 1, word = 1 }, false, true
     for r, row in ipairs(grid) do
-      local cell = row[c] or { blocks = {}, text = "" }
-      row[c] = cell
-      column.width = math.max(column.width, utf8.len(cell.text) or #cell.text)
-      for word in cell.text:gmatch("%S+") do
+      local text, is = row[c].text, number(row[c].text)
+      column.width = math.max(column.width, utf8.len(text) or #text)
+      for word in text:gmatch("%S+") do
         column.word = math.max(column.word, utf8.len(word) or #word)
       end
-      if r > head then
-        local is = number(cell.text)
-        column.any = column.any or is == true
-        if is == false then column.numbers = false end
-      end
+      if r > head then any, all = any or is == true, all and is ~= false end
     end
-    column.numbers = column.numbers and column.any
-    found[c] = column
+    column.numbers, found[c] = any and all, column
   end
   return found
-end
-
-local function plain(grid)
-  for _, row in ipairs(grid) do
-    for _, cell in ipairs(row) do
-      for _, block in ipairs(cell.blocks) do
-        if block.t ~= "Plain" and block.t ~= "Para" or #cell.blocks > 1 then return false end
-      end
-    end
-  end
-  return true
 end
 
 -- A cell as LaTeX; in a column of so many characters long words may be broken.
@@ -148,8 +135,9 @@ local function tabular(grid, head, which, specs, rooms, size)
 end
 
 function Table(element)
-  local grid, head, columns = grid_of(element)
+  local grid, head, simple = grid_of(element)
   if #grid == 0 then return {} end
+  local columns = #element.colspecs
   local found, specs, total, longest = measure(grid, head, columns), {}, 0, 0
   local given = { AlignRight = "r", AlignCenter = "c" }
   local all = {}
@@ -159,9 +147,9 @@ function Table(element)
   end
   local size = total > 90 and "\\footnotesize" or "\\small"
   local parts = {}
-  if plain(grid) and total <= WIDE then
+  if simple and total <= WIDE then
     parts[1] = tabular(grid, head, all, specs, nil, size)
-  elseif longest > 30 or not plain(grid) or columns < 4 then -- text: lines in columns
+  elseif longest > 30 or not simple or columns < 4 then -- text: lines in columns
     local rooms, room, wanted = {}, 98 - 3 * columns, 0
     for c, column in ipairs(found) do
       rooms[c] = math.max(math.min(column.width, 12), math.min(column.word, 20)) + 1
