@@ -24,8 +24,8 @@ def recorded(folder: Path = RECORDS) -> str:
 
 def in_readme(text: str, content: str) -> str:
     """README's text with the table between its marks."""
-    marked = re.compile(r"(<!-- bench -->\n).*?(\n<!-- /bench -->)", re.S)
-    return marked.sub(lambda match: match[1] + content + match[2], text)
+    marked = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.S)
+    return marked.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def _notebook(name: str, topic: str):
         new_markdown_cell("## Adding them up"),
         new_code_cell(WORK),
         new_code_cell(CLAIM.format(topic=topic), metadata=folded),
-        new_markdown_cell("## What it showed\n\nOdd numbers sum to squares."),
+        new_markdown_cell("**What it showed.** Odd numbers sum to squares."),
     ]
     for number, cell in enumerate(cells):
         cell.id = f"{name[:40]}-{number}"

@@ -71,6 +71,10 @@ def test_what_is_input_is_no_edition_and_must_be_there(tmp_path):
     assert editions(tmp_path) == ["2000-hw1"]
     with pytest.raises(UserError, match=r"answers/rnn.tex is missing: \\answer\{rnn\} wants it"):
         answer_files(tmp_path / "2000-hw1.tex", edition(tmp_path, BODY))
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "rnn.tex").write_text("\n")
+    with pytest.raises(UserError, match=r"answers/rnn\.tex is empty"):
+        answer_files(tmp_path / "2000-hw1.tex", edition(tmp_path, BODY))
     with pytest.raises(UserError, match="HW is one of 2000-hw1"):
         read_edition(tmp_path / "macros.tex")
 

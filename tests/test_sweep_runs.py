@@ -37,7 +37,7 @@ def store(tmp_path):
 
 def test_a_run_is_done_when_its_record_has_the_same_parameters_and_recipe(store):
     (job,) = jobs([{"n": "2"}], NOTEBOOK, "quick", PATH)
-    assert store.why(job) == "no record"
+    assert store.why(job) == "no record of profile quick"
     store.save(job, executed(claim("t/c"), value("t/v")), 1.5, "cpu")
     for seen in (store, Store("tiny", records=store.records, work=store.work)):
         assert seen.why(job) == ""
@@ -51,7 +51,7 @@ def test_a_run_is_done_when_its_record_has_the_same_parameters_and_recipe(store)
     path = store.record(job)
     path.write_text(path.read_text()[:-20])
     store.look()
-    assert store.why(job) == "no record"
+    assert store.why(job) == "no record of profile quick"
 
 
 def test_a_recipe_is_no_parameter():
@@ -66,7 +66,7 @@ def test_a_failure_is_known_until_the_run_is_done(store):
     one, two = jobs(grid(["n=1,2"]), NOTEBOOK, "quick", PATH)
     store.fail(one, "its process died \udcff")
     store.failed(one).write_text("{}")
-    assert [store.why(job) for job in (one, two)] == ["failed before", "no record"]
+    assert [store.why(job) for job in (one, two)] == ["failed before", "no record of profile quick"]
     store.save(one, executed(), 1.0, "cpu")
     assert store.why(one) == ""
     assert not list(store.work.iterdir())
@@ -107,7 +107,7 @@ def test_two_sets_of_parameters_never_share_a_file(store):
     store.save(job, executed(), 1.0, "cpu")
     now = source_notebook(parameters=NAMED.replace("full: 8", "full: 6"))
     (other,) = jobs([{}], now, "full", PATH)  # of the same name since the profile has changed
-    assert (other.name, store.why(other)) == (job.name, "no record")
+    assert (other.name, store.why(other)) == (job.name, "no record of profile full")
     store.save(other, executed(), 1.0, "cpu")
     assert [record["parameters"]["layers"] for record in load(store.records)] == [8, 6]
     assert store.why(job) == store.why(other) == ""
@@ -164,7 +164,7 @@ def test_what_is_no_record_is_run_again_and_not_read(store, content):
     (job,) = jobs([{}], NOTEBOOK, "quick", Path("x.ipynb"))
     store.records.mkdir(parents=True, exist_ok=True)
     store.record(job).write_text(content, errors="surrogateescape")
-    assert store.why(job) == "no record"
+    assert store.why(job) == "no record of profile quick"
     with pytest.raises(UserError, match=r"\.json is not a record of a run"):
         load(store.records)
 
@@ -175,4 +175,4 @@ def test_a_default_that_is_an_expression_is_no_part_of_a_record(store):
     usual, given = jobs([{}, {"m": "5"}], notebook, "quick", PATH)
     assert (usual.values, given.values, given.name) == ({"n": 1}, {"n": 1, "m": 5}, "m=5")
     store.save(usual, executed(), 1.0, "cpu")
-    assert [store.why(job) for job in (usual, given)] == ["", "no record"]
+    assert [store.why(job) for job in (usual, given)] == ["", "no record of profile quick"]

@@ -238,7 +238,11 @@ def test_a_dry_run_says_why_and_again_forces(store, notebook, started, capsys):
     store.fail(two, "its process died")
     assert cli.main(["sweep", notebook, "-g", "n=1,2,3", "--dry-run"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[2:] == ["  done  n=1", "  run   n=2  failed before", "  run   n=3  no record"]
+    assert out[2:] == [
+        "  done  n=1",
+        "  run   n=2  failed before",
+        "  run   n=3  no record of profile quick",
+    ]
     assert "raise the recipe or say --again" in out[1]
     assert not started
     cli.main(["sweep", notebook, "-g", "n=1,2,3", "--only-failed"])

@@ -111,11 +111,13 @@ def file_name(notebook: str) -> str:
 
 
 def answer_files(source: Path, edition: Edition) -> list[Path]:
-    """The answers of an edition, in order. Raises UserError for the first that is missing."""
+    """The answers of an edition, in order. Raises UserError for one that is missing or empty."""
     answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
     for path in answers:
         if not path.is_file():
             raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")
+        if not read_text(path).strip():
+            raise UserError(f"{path} is empty: write a word, or take \\answer{{{path.stem}}} out")
     return answers
 
 

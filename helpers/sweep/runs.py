@@ -133,7 +133,11 @@ class Store:
             return ""
         if self.note(job).exists():
             return "failed before"
-        return f"its record is of recipe {recipe}, now {job.recipe}" if path else "no record"
+        return (
+            f"its record is of recipe {recipe}, now {job.recipe}"
+            if path
+            else f"no record of profile {job.profile}"
+        )
 
     @contextlib.contextmanager
     def lock(self):
