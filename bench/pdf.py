@@ -34,6 +34,7 @@ def by_hand(notebooks: list[Path], folder: Path) -> None:
     """What a student does: one PDF from each notebook, put together."""
     pandoc = Path(pypandoc.get_pandoc_path()).parent
     environment = os.environ | {"PATH": f"{pandoc}:{os.environ['PATH']}"}
+    environment["HOMEWORK_PRESS"] = "1"  # figures as PDF: for SVG nbconvert needs Inkscape
     for notebook in notebooks:
         copy = folder / notebook.name  # without the badge, a picture that nbconvert can't set
         content = nbformat.read(notebook, as_version=4)
