@@ -113,7 +113,7 @@ def _run_all(page: Page, code_cells: int) -> None:
     """Run all cells from the menu and wait for the last one."""
     # Where the server is slow, Lab asks for a kernel before it has heard of the notebook's.
     select = page.locator(".jp-Dialog button.jp-mod-accept")
-    page.add_locator_handler(select, lambda button: button.click())
+    page.add_locator_handler(select, lambda button: button.click(), no_wait_after=True)
     expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(code_cells, timeout=120_000)
     idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     expect(idle).to_have_count(1, timeout=120_000)  # before that, nothing would run
