@@ -8,8 +8,6 @@ import itertools
 import re
 import unicodedata
 
-from matplotlib.colors import is_color_like, to_hex
-
 from .glyphs import MATH_FONT, coverage, find_tex_font
 from .text import characters
 
@@ -150,6 +148,8 @@ def _without_numbers(body: str) -> str:
 
 def _color(match: re.Match) -> str:
     """A color of CSS or LaTeX by its value, of a group only that; one that nobody knows is none."""
+    from matplotlib.colors import is_color_like, to_hex
+
     colored = re.sub(_COLOR, _color, match[3] or "")
     if not is_color_like(match[2].lower()):
         return colored
