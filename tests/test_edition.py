@@ -56,6 +56,7 @@ def test_one_question_keeps_its_number_and_its_line(tmp_path):
     [
         (r"\question[point=3]{x}", "unknown key 'point'"),
         (r"\question[points=3] x", "needs a title"),
+        ("\n\\question{50% done}\n", r"2000-hw1.tex:2: question 1 .* a percent sign in it is \\%$"),
         (r"\question[points=three]{x}", "points=three is not a number"),
         ("nothing", "has no"),
     ],

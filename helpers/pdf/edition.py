@@ -90,7 +90,8 @@ def read_edition(path: Path, question: int = 0) -> Edition:
     parts = pairwise([*starts, end if end > starts[-1] else len(source)])
     questions, latex = [], source[: starts[0]]
     for number, (start, stop) in enumerate(parts, 1):
-        found, body = _question(number, source[start:stop], path)
+        where = f"{path}:{source.count(chr(10), 0, start) + 1}: question {number}"
+        found, body = _question(number, source[start:stop], where)
         if question in (0, number):
             questions.append(found)
             latex += (rf"\setcounter{{section}}{{{number - 1}}}" if question else "") + body
@@ -159,12 +160,12 @@ def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
     return content
 
 
-def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
+def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     """One question, and its LaTeX with the options that the class knows."""
     match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
-    where = f"{path}: question {number}"
-    if match is None:
-        raise UserError(f"{where} needs a title in braces")
+    title = _braced(source[match.end() :]) if match else None
+    if title is None:
+        raise UserError(f"{where} needs a title in braces, and a percent sign in it is \\%")
     given = dict.fromkeys(KEYS, "")
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
         key, equals, value = (part.strip(" \t\n{}%") for part in item.partition("="))
@@ -179,7 +180,7 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     )
     question = Question(
         number=number,
-        title=_braced(source[match.end() :]),
+        title=title,
         points=given["points"],
         notebooks=tuple(notebooks),
         as_is=bool(given["as-is"]),
@@ -193,14 +194,14 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
 
 
-def _braced(source: str) -> str:
-    """What stands in the braces that ``source`` begins with."""
+def _braced(source: str) -> str | None:
+    """What stands in the braces that ``source`` begins with; None where they never close."""
     depth = 0
-    for i, character in enumerate(source):
-        depth += (character == "{") - (character == "}")
+    for brace in re.finditer(r"\\.|[{}]", source):
+        depth += (brace[0] == "{") - (brace[0] == "}")
         if depth == 0:
-            return source[1:i]
-    return source[1:]
+            return source[1 : brace.start()]
+    return None
 
 
 def _once(names: Iterable[str]) -> list[str]:
