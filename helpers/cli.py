@@ -1,5 +1,6 @@
 """The command ``homework``: what Make calls, and what a person may call directly."""
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"homework: {place}{error.strerror}", file=sys.stderr)
         return 2
-    except click.Abort:
-        print("homework: stopped", file=sys.stderr)
+    except click.Abort as error:
+        if multiprocessing.parent_process() is None:  # else that one says so
+            print("homework: stopped", *error.args, file=sys.stderr)
         return 130
 
 
