@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .check import check, edition_runs, page_map
+from .check import absent, check, edition_runs, page_map
 from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
 from .errors import UserError
 from .execute import for_make
@@ -47,9 +47,8 @@ def typeset(
     with lock(work / "notebooks"):
         runs = edition_runs(work, edition)
         values, claims = gather(runs, profile)
-        ran = {run.name for run in runs}
-        absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
-        check_answers([source, *answers], values, claims, absent, ALONE if question else "")
+        lacking = absent(work, edition, runs)
+        check_answers([source, *answers], values, claims, lacking, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student | {"profile": profile}, values, runs)
         sources = [source, *answers, *bodies]
@@ -101,13 +100,13 @@ def check_answers(
     answers: list[Path],
     values: Iterable[str],
     claims: Iterable[str],
-    absent: Sequence[str] = (),
+    lacking: Sequence[str] = (),
     otherwise: str = "",
 ) -> None:
     """Every value and claim that an answer names must come from a notebook of this build.
 
-    ``absent`` are notebooks that the document names and lacks; ``otherwise`` is the hint where
-    there is no better one. Raises UserError with the file and line of the first that does not.
+    ``lacking`` says which notebooks are not there; ``otherwise`` is the hint where there is no
+    better one. Raises UserError with the file and line of the first that does not.
     """
     known = {"val": list(values), "verified": list(claims)}
     for path in answers:
@@ -117,7 +116,7 @@ def check_answers(
                     continue
                 near = difflib.get_close_matches(name, known[kind], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else otherwise
-                hint = f"is {absent[0]!r} the right name of a notebook?" if absent else hint
+                hint = lacking[0] if lacking else hint
                 verb = "records" if kind == "val" else "proves"
                 what = f"no notebook of this document {verb} {name!r}; {hint}".rstrip("; ")
                 raise UserError(f"{path}:{number}: {what}")
