@@ -72,7 +72,7 @@ PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templ
 MANIFEST = $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) $(SET) $(PRESS)
 
 pdf: $(PDF) ## build/HW.pdf: answers and executed notebooks in one document
-	@echo "$(PDF) is up to date"
+	@$(if $(NEW),,echo "$(PDF) is up to date")
 
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
 	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
@@ -89,7 +89,7 @@ endif
 $(MADE): $(RAN) ;
 
 $(PDF): $(MANIFEST) $(MADE)
-	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
+	$(eval NEW := yes)@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
 
 # A file that changes only when the settings in it do.
 SETTINGS := $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(DATA_DIR) $(THREADS) $(HOMEWORK_NAME) $(HOMEWORK_NETID)
@@ -108,7 +108,7 @@ test: $(READY) build/.tex ## run the tests
 
 format: $(READY) ## put code and notebooks into our style
 	@$(BIN)/ruff check --quiet --fix . || true
-	@$(BIN)/ruff format .
+	@$(BIN)/ruff format . || echo "(all the rest is in our style now)"
 
 test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
 	@$(BIN)/python tests/torchtext/ours.py build/torchtext

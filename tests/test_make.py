@@ -74,7 +74,7 @@ def project(tmp_path_factory):
     write(source_notebook(TABLE), folder / "notebooks" / "my second.one.ipynb")
     (folder / "notebooks" / "mine.csv").touch()
     shown = make(folder, *YOU)
-    assert "first: executed" in shown
+    assert "first: executed" in shown and UP_TO_DATE not in shown
     return folder
 
 
@@ -113,7 +113,7 @@ def test_readers_are_told_title_author_language_and_what_figures_show(project):
 def test_check_looks_a_pdf_over_and_prints_its_page_map(project):
     shown = make(project, target="check")
     assert "[OK]   glyphs, line widths and references\n" in shown
-    assert "[WARN] absent.ipynb was not executed" in shown
+    assert "[WARN] there is no notebooks/absent.ipynb (is its name right?); its page" in shown
     assert "[WARN] stand-ins for missing data were used in my-second-one" in shown
     assert "[WARN] student.toml has no collaborators and no tools" in shown
     assert "[FAIL]" not in shown
