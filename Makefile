@@ -69,6 +69,7 @@ MADE    := $(RAN:.ran=.made)# the names of what was made of them; its date is th
 SET     := build/.settings-$(NAMED)
 CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)" --profile $(PROFILE)
 PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
+FOUND   := $(wildcard $(STUDENT) course.toml solutions_latex/macros.tex solutions_latex/*.bib)
 MANIFEST = $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) $(SET) $(PRESS)
 
 pdf: $(PDF) ## build/HW.pdf: answers and executed notebooks in one document
@@ -92,7 +93,7 @@ $(PDF): $(MANIFEST) $(MADE)
 	$(eval NEW := yes)@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
 
 # A file that changes only when the settings in it do.
-SETTINGS := $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(DATA_DIR) $(THREADS) $(HOMEWORK_NAME) $(HOMEWORK_NETID)
+SETTINGS := $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(DATA_DIR) $(THREADS) $(HOMEWORK_NAME) $(HOMEWORK_NETID) $(FOUND)
 ifneq ($(file <$(SET)),$(SETTINGS))
   $(SET): FORCE
 endif

@@ -113,8 +113,8 @@ def build(edition: Path, target: Path, question: int, student: str, **options) -
     from .pdf.edition import read_course, read_edition, typed
     from .pdf.glyphs import glyph_macros
 
-    read_course(Path("course.toml"))
-    texts = typed(edition, read_edition(edition, question), _student(student))
+    course = read_course(Path("course.toml"))
+    texts = typed(edition, read_edition(edition, question), _student(student) | course)
     glyph_macros(texts, draft=bool(os.environ.get("DRAFT")))  # fonts that are missing
     return build(edition, target, question=question, **options)
 

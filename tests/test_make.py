@@ -64,7 +64,7 @@ def project(tmp_path_factory):
     (latex / "figures").mkdir()
     like_a_clone(folder, "helpers")
     shutil.copy(ROOT / "solutions_latex" / "homework.cls", latex)
-    (folder / "course.toml").write_text('course = "Tiny Course"\npaper = "a4"')
+    (folder / "course.toml").write_text('course = "Tiny Course Б"\npaper = "a4"')
     (latex / "tiny.tex").write_text(EDITION)
     (latex / "macros.tex").write_text("\\newcommand\\mine{My macro.}")
     (latex / "mine.bib").write_text(WORK)
@@ -86,7 +86,7 @@ def test_the_pdf_has_everything_in_its_place(project):
     cover, *pages = text_of(project)
     everything = " ".join("\n".join(pages).split())
     assert "Tiny homework" in cover
-    assert "Tiny Course, New York University" in cover
+    assert "Tiny Course Б, New York University" in cover
     assert STUDENT.replace("'", "’") in " ".join(cover.split())
     for part in ("It is 12,345. My macro.", "Question 1 The first 2.5 points", "x & y",
                  "Question 2 The second 1 point ", "\\input{/etc/passwd}", "is not written yet",
@@ -161,6 +161,10 @@ def test_make_knows_what_was_read(project):
         os.utime(file)
         assert "homework typeset" in make(project, *YOU, "-n"), name
         os.utime(file, ns=(before, before))
+    course = project / "course.toml"
+    moved = course.rename(project / "moved.toml")
+    assert "homework typeset" in make(project, *YOU, "-n"), "what is gone was read, too"
+    moved.rename(course)
     assert "homework typeset" in make(project, "NAME=Somebody else", "-n")
 
 
@@ -252,6 +256,9 @@ def test_what_new_writes_is_built_and_claims_are_checked_without_their_notebook(
     everything = " ".join(" ".join(text_of(project, "2026-hw1")).split())
     assert "In this run the sum is 9." in everything
     assert "notebooks/odd_sums.ipynb" not in everything
+    (project / "notebooks" / "odd_sums.ipynb").unlink()
+    told = "proves 'odd-sums/square'; there is no notebooks/odd_sums.ipynb"
+    assert told in make(project, "HW=2026-hw1", ok=False), "what ran once proves nothing"
 
 
 def test_docs_carry_nobodys_name(project):

@@ -79,6 +79,7 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     for box in re.finditer(pattern, log):
         if float(box[2]) > MAX_OVERFULL:
             wide = f"a line is {float(box[2]):.0f} pt too wide: break or shorten it"
+            wide += r"; of a picture, say [width=\linewidth]" * (float(box[2]) > 100)
             what = wide if box[1] == "h" else f"a page is {box[2]} pt too full: part it"
             seen.append(f"{_near(log, box, work, box[3])}: {what}")
     found = []
@@ -215,6 +216,11 @@ def inspect(pdf: Path, limit: float) -> int:
 
 
 def edition_runs(work: Path, edition: Edition) -> list[Run]:
-    """The edition's notebooks that were executed in ``work``, in order, each read once."""
-    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in edition.all_notebooks]
+    """The edition's notebooks that were executed in ``work``, in order, each read once.
+
+    What is left of a notebook that is gone proves nothing.
+    """
+    folder = work.parent.parent / "notebooks"
+    names = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
+    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in names]
     return [read_run(path) for path in paths if path.exists()]

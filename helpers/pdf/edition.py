@@ -140,7 +140,8 @@ def read_course(path: Path) -> dict[str, str]:
     course = COURSE | (_toml(path, tuple(COURSE)) if path.exists() else {})
     course["accent"] = course["accent"].lstrip("#").upper()
     if not re.fullmatch("(?:letter|a4) [0-9A-F]{6}", "{paper} {accent}".format_map(course)):
-        raise UserError(f"{path}: paper is letter or a4, and accent is a color such as 0072B2")
+        what = "paper is letter or a4, and accent six hexadecimal digits such as 0072B2"
+        raise UserError(f"{path}: {what}")
     return course
 
 
@@ -170,9 +171,11 @@ def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
         key, equals, value = (part.strip(" \t\n{}%") for part in item.partition("="))
         if key and key not in KEYS:
-            raise UserError(f"{where} has an unknown key {key!r} ({', '.join(KEYS)})")
-        given[key] = value or ("" if equals else "yes")
-    if not re.fullmatch(r"[0-9.]*", given["points"]):
+            known = f"({', '.join(KEYS)}); what holds a comma stands in braces: notebook={{a, b}}"
+            raise UserError(f"{where} has an unknown key {key!r} {known}")
+        value = value or ("" if equals else "yes")
+        given[key] = ",".join(filter(None, [given.get(key), value]))
+    if not re.fullmatch(r"\d*\.?\d*", given["points"]):
         raise UserError(f"{where}: points={given['points']} is not a number such as 2.5")
     notebooks, checks = (
         _once(name.strip().removesuffix(".ipynb") for name in given[key].split(",") if name.strip())
@@ -208,9 +211,9 @@ def _once(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
+def typed(source: Path, edition: Edition, cover: dict[str, str]) -> dict[str, str]:
     """All that people typed for a document, by where: fonts must have its characters."""
-    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())}
+    texts = {"student.toml, course.toml, or NAME=…": " ".join(cover.values())}
     for path in [source, *answer_files(source, edition)]:
         texts[str(path)] = read_text(path)
     for name in edition.notebooks:

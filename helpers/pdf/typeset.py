@@ -56,11 +56,15 @@ def typeset(
         cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
         if bibliographies and cited:
             macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
-        texts = typed(source, edition, student) | {"a claim's evidence or a value": macros}
+        texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        set_latex(source.parent, work, edition.name, _epoch(runs))
+        told = percent_signs([source, *answers])
+        try:
+            set_latex(source.parent, work, edition.name, _epoch(runs))
+        except UserError as error:
+            raise UserError("\n".join([*told, str(error)])) from None
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -68,8 +72,7 @@ def typeset(
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
     notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
-    told = [line for path in notes for line in read_text(path).splitlines()]
-    told += percent_signs([source, *answers])
+    told += [line for path in notes for line in read_text(path).splitlines()]
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
