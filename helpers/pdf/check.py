@@ -169,12 +169,18 @@ def place(path: str, line: int, work: Path) -> str:
 
 
 def _near(log: str, match: re.Match, work: Path, line: str | None = None) -> str:
-    """The place that TeX was reading where ``match`` begins in its log."""
+    """The place that TeX was reading where ``match`` begins in its log.
+
+    The class logs where a question begins, in the edition's own file.
+    """
     before = log[: match.start()]
-    files = re.findall(r"\(((?:\./|\.\./)*[\w./-]*(?:answers|notebooks)/[\w.-]+\.tex)", before)
-    closed = before.rfind(files[-1]) if files else -1
-    inside = files and before.count("(", closed) >= before.count(")", closed) - 1
-    return place(files[-1], int(line or 0) if inside else 0, work) if files else "the document"
+    files = r"\(((?:\./|\.\./)*[\w./-]*(?:answers|notebooks)/[\w.-]+\.tex)|^homework: a question"
+    *_, file = ["", *re.findall(files, before, re.M)]
+    if not file:
+        return f"line {line} of the edition" if line else "the document"
+    closed = before.rfind(file)
+    inside = before.count("(", closed) >= before.count(")", closed) - 1
+    return place(file, int(line or 0) if inside else 0, work)
 
 
 # homework check

@@ -51,11 +51,7 @@ def typeset(
         check_answers([source, *answers], values, claims, lacking, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student | {"profile": profile}, values, runs)
-        sources = [source, *answers, *bodies]
-        bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
-        cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
-        if bibliographies and cited:
-            macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
+        macros += _works(source.parent, [source, *answers, *bodies])
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
@@ -172,6 +168,13 @@ def _settings(facts: dict[str, str], values: dict[str, str], runs: Sequence[Run]
             lines += [rf"\claimline{{{name}}}" for name in run.claims]
         lines.append("}")
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
+
+
+def _works(latex: Path, sources: list[Path]) -> str:
+    """The list of references, where something is cited."""
+    names = ",".join(sorted(path.stem for path in latex.glob("*.bib")))
+    cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
+    return rf"\works{{{names}}}" + "\n" if names and cited else ""
 
 
 def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str) -> None:
