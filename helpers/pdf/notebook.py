@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from filelock import FileLock
 from nbformat import NotebookNode
 
 from .. import mime
@@ -124,6 +125,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def lock(bodies: Path) -> FileLock:
+    """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
+    bodies.mkdir(parents=True, exist_ok=True)
+    return FileLock(bodies / ".lock")
 
 
 def read_text(path: Path) -> str:

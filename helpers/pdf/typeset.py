@@ -15,8 +15,7 @@ from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .listing import highlight_macros
-from .notebook import Claim, Run, read_text, write_atomically
-from .render import lock
+from .notebook import Claim, Run, lock, read_text, write_atomically
 from .tex import set_latex
 from .text import escape, prose, sentence
 
