@@ -35,7 +35,8 @@ EDITION = r"""\documentclass{homework}
 \question[points=2.5, notebook=first]{The first}
 What is $n$?
 \answer{first}
-\question[points=1, notebook=my second.one]{The second}
+\question[points=1, notebook=my second.one, checks=first]{The second}
+That $n$ is \val{tiny/n}.
 \citet{ada1843}, \includegraphics{dot}
 \question[notebook=absent]{The third}
 \end{document}
@@ -189,7 +190,9 @@ def test_one_question_can_be_had_alone(project):
     make(project, *YOU, "Q=2")
     cover, *pages = text_of(project, "tiny-q2")
     assert "Question 2" in pages[0]
+    assert "That 𝑛 is 12,345." in pages[0], "a notebook that checks has run"
     assert "Question 1" not in cover + "".join(pages)
+    assert "notebooks/first.ipynb" not in "".join(pages), "and is not printed"
     questions = json.loads((project / "build" / "tiny-q2.pages.json").read_text())["questions"]
     assert [(q["number"], q["first"]) for q in questions] == [(2, 2)]
     assert "Question 2: " in make(project, "Q=2", target="check")
@@ -237,28 +240,15 @@ def test_mistakes_are_explained_in_a_line(project, arguments, message, monkeypat
     assert "first:" not in shown, "told before a notebook runs"
 
 
-def test_what_new_writes_is_built_and_claims_are_checked_without_their_notebook(project):
-    for words in (["question", "odd_sums"], ["edition", "2026-hw1"]):
+def test_what_new_writes_is_built_and_docs_carry_nobodys_name(project):
+    for words in (["question", "odd_sums"], ["edition", "all"]):
         done = subprocess.run([BIN / "homework", "new", *words], cwd=project, capture_output=True)
         assert done.returncode == 0, done.stderr
-    edition = project / "solutions_latex" / "2026-hw1.tex"
-    make(project, "HW=2026-hw1")
-    everything = " ".join(" ".join(text_of(project, "2026-hw1")).split())
+    (project / "student.toml").write_text('name = "Ada Lovelace"\ntools = "a loom"\n')
+    make(project, "PROFILE=quick", target="docs", ok=False)  # this project has no heat map
+    everything = " ".join(" ".join(text_of(project, "all")).split())
     assert "The first 𝑛 odd numbers sum to 𝑛2" in everything
     assert "In this run the sum is 9." in everything
     assert "notebooks/odd_sums.ipynb" in everything
-    changed(edition, "notebook=odd_sums", "checks=odd_sums")
-    make(project, "HW=2026-hw1")
-    everything = " ".join(" ".join(text_of(project, "2026-hw1")).split())
-    assert "In this run the sum is 9." in everything
-    assert "notebooks/odd_sums.ipynb" not in everything
-
-
-def test_docs_carry_nobodys_name(project):
-    shutil.copy(project / "solutions_latex" / "tiny.tex", project / "solutions_latex" / "all.tex")
-    (project / "student.toml").write_text('name = "Ada Lovelace"\ntools = "a loom"\n')
-    make(project, "PROFILE=quick", target="docs", ok=False)  # this project has no heat map
-    cover = text_of(project, "all")[0]
-    assert "Tiny homework" in cover
-    assert "Ada" not in cover
-    assert "loom" not in cover
+    assert "Ada" not in everything
+    assert "loom" not in everything
