@@ -194,7 +194,7 @@ class Run:
 
     @property
     def mark(self) -> dict:
-        """What execute noted: key, profile, ended."""
+        """What execute noted: key and profile."""
         return self.notebook.metadata.get(MARK, {})
 
 
