@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,21 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             facts = (content[key] for key in ("name", "holds", "evidence"))
             claims[content["name"]] = Claim(*facts, notebook=name)
     return Run(name, notebook, values, claims, stamp)
+
+
+def commit() -> str:
+    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``.
+
+    A repository that this project's folder merely lies in knows nothing of it.
+    """
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+    try:
+        return subprocess.check_output(
+            command, cwd=ROOT, env=limits, stderr=subprocess.DEVNULL, text=True
+        ).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 # What a run depends on
