@@ -162,6 +162,12 @@ docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, 
 clean: ## remove what was built
 	@rm -rf build
 
+# In a folder that was copied or moved, the environment is still that of where it was.
+ifeq ($(realpath .venv),$(realpath .)/.venv)
+  ifneq ($(or $(file <.venv/.ready),$(realpath .)),$(realpath .))
+    .venv/.ready: FORCE
+  endif
+endif
 # The lock pins uv, too: its lines install it, and it installs the rest several times faster.
 .venv/.ready: requirements.lock pyproject.toml
 	@if [ -L .venv ]; then echo "homework: .venv is a link, and stays as it is"; touch $@; exit; fi; \
@@ -172,7 +178,7 @@ clean: ## remove what was built
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt; \
 	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock; \
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .; \
-	touch $@
+	pwd -P > $@
 
 $(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
