@@ -103,6 +103,18 @@ def test_conda_installs_the_same_lock_with_a_python_that_fits():
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.split("=")[1])
 
 
+@pytest.mark.parametrize(("made_in", "anew"), [("", False), (".", False), ("/elsewhere", True)])
+def test_an_environment_that_was_copied_with_its_folder_is_made_anew(tmp_path, made_in, anew):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    ready = tmp_path / ".venv" / ".ready"
+    ready.parent.mkdir()
+    ready.write_text(made_in.replace(".", f"{tmp_path.resolve()}\n"))
+    command = ["make", "--dry-run", ".venv/.ready"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ("Installing the packages" in done.stdout) == anew, done.stderr
+
+
 def test_the_supported_pythons_are_said_once():
     supported = SpecifierSet(PROJECT["requires-python"])
     (first, last), inside = PYTHONS, supported.contains
