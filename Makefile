@@ -7,6 +7,7 @@
 
 EDITIONS := $(basename $(notdir $(shell grep -l '^[^%]*\\documentclass' solutions_latex/*.tex 2>/dev/null)))
 HW       ?= $(or $(filter all,$(EDITIONS)),$(if $(word 2,$(EDITIONS)),,$(EDITIONS)))
+override HW := $(notdir $(HW:.tex=))# a shell completes it to a file's name
 PROFILE  ?= quick
 JOBS     ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TIMEOUT  ?= $(if $(filter full,$(PROFILE)),36000,600)
@@ -71,18 +72,18 @@ CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)" --profi
 PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
 FOUND   := $(wildcard $(STUDENT) course.toml solutions_latex/macros.tex solutions_latex/*.bib)
 MANIFEST = $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) $(SET) $(PRESS)
+ONE      = $(if $(HW),,$(error say HW=…: one of $(or $(EDITIONS),those that `$(HOMEWORK) new edition NAME` begins)))
 
 pdf: $(PDF) ## build/HW.pdf: answers and executed notebooks in one document
 	@$(if $(NEW),,echo "$(PDF) is up to date")
 
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
-	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
+	@$(ONE)$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
 
 -include $(RAN:.ran=.d) $(PDF:.pdf=.d)
 
 $(RAN): $(MANIFEST) $(wildcard notebooks) requirements.lock | $(READY) build/.tex
-	@$(if $(HW),,$(error say HW=…: one of $(or $(EDITIONS),those that `$(HOMEWORK) new edition NAME` begins)))
-	@OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) build solutions_latex/$(HW).tex $@ $(CHOSEN) --jobs $(JOBS) --timeout $(TIMEOUT)
+	@$(ONE)OMP_NUM_THREADS=$(THREADS) $(HOMEWORK) build solutions_latex/$(HW).tex $@ $(CHOSEN) --jobs $(JOBS) --timeout $(TIMEOUT)
 
 ifneq ($(wildcard $(OUTPUTS)),$(OUTPUTS))
   $(RAN): FORCE

@@ -177,6 +177,7 @@ def badges() -> None:
 
     for path in renew_all():
         print(f"{path}: renewed")
+    print("Colab opens the tag of pyproject.toml's version, such as v0.1.0: push it to GitHub")
 
 
 @homework.command()

@@ -66,6 +66,9 @@ def edition(root: Path, name: str) -> list[Path]:
     answers = sorted(p.stem for p in (latex / "answers").glob("*.tex"))
     waiting = [answer for answer in answers if rf"\answer{{{answer}}}" not in others]
     questions = "\n".join(_filled(QUESTION, answer) for answer in waiting)
+    for answer in waiting:
+        if not (root / "notebooks" / f"{answer}.ipynb").exists():
+            questions = questions.replace(f", notebook={answer}]", "]")
     text = EDITION.replace("TITLE", name).replace("QUESTION", f"{questions}\n" * bool(waiting))
     path.write_text(text, encoding="utf-8")
     return [path]
