@@ -12,6 +12,7 @@ from .notebook import read_notebook, read_text
 
 KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
+END = r"\end{document}"
 COURSE = {  # what course.toml may say, and what stands where it says nothing
     "course": "ECE-GY 7123/9123 Deep Learning",
     "university": "New York University",
@@ -86,7 +87,7 @@ def read_edition(path: Path, question: int = 0) -> Edition:
         raise UserError(f"{path} has no \\question[points=…, notebook=…]{{title}}")
     if not 0 <= question <= len(starts):
         raise UserError(f"{path} has questions 1 to {len(starts)}, and no question {question}")
-    end = source.find(r"\end{document}")
+    end = source.find(END)
     parts = pairwise([*starts, end if end > starts[-1] else len(source)])
     questions, latex = [], source[: starts[0]]
     for number, (start, stop) in enumerate(parts, 1):
@@ -98,7 +99,7 @@ def read_edition(path: Path, question: int = 0) -> Edition:
         else:
             latex += "\n" * body.count("\n")  # so that an error names the right line
     name = f"{path.stem}-q{question}" if question else path.stem
-    return Edition(name, tuple(questions), latex + (source[end:] if end > starts[-1] else ""))
+    return Edition(name, tuple(questions), latex + (source[end:] if end > starts[-1] else END))
 
 
 def without_comments(source: str) -> str:
