@@ -105,6 +105,7 @@ def project(tmp_path):
         "notebooks/.hidden/x.csv": "1",
         "data/results/topic/a.json": "{}",
         "data/results/other/a.json": "{}",
+        "data/named.csv": "1",
         "requirements.lock": "torch==1",
     }
     for name, text in files.items():
@@ -114,7 +115,7 @@ def project(tmp_path):
     return tmp_path
 
 
-CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')"
+CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')\nopen('../data/named.csv')"
 
 
 def key(project, notebook, **values):
@@ -124,7 +125,7 @@ def key(project, notebook, **values):
 
 READ = ["helpers/used.py", "helpers/deeper.py", "notebooks/mine.py", "notebooks/data/mine.csv",
         "notebooks/new.csv", "data/results/topic/a.json", "data/results/topic/b.json",
-        "requirements.lock"]  # fmt: skip
+        "data/named.csv", "requirements.lock"]  # fmt: skip
 OTHER = ["helpers/other.py", "notebooks/other.ipynb", "notebooks/.hidden/x.csv",
          "data/results/other/a.json"]  # fmt: skip
 

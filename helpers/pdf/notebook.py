@@ -250,13 +250,17 @@ def commit() -> str:
 
 def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path]:
     """The files that a notebook in ``folder`` may read: what it imports of ``helpers``, whatever
-    lies beside it (modules, data, pictures), the recorded runs it shows, and the locked packages.
+    lies beside it (modules, data, pictures) or is named in it, the recorded runs it shows, and the
+    locked packages.
     """
     hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not hidden(path))
     beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    texts = sorted(set(re.findall(r"""["']([^"'\n]{1,200})["']""", code)))
+    named = [path for text in texts if (path := Path(os.path.normpath(folder / text))).is_file()]
     lock = [path for path in [root / "requirements.lock"] if path.is_file()]
-    return [*helper_modules(notebook, root), *beside, *records(notebook, root), *lock]
+    return [*helper_modules(notebook, root), *beside, *named, *records(notebook, root), *lock]
 
 
 def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
