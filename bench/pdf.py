@@ -59,11 +59,9 @@ def press(project: Path, hw: str) -> None:
 
 
 def make(project: Path, *arguments: str) -> None:
-    """Run make in the copy of the project, with the data sets that are at hand here."""
+    """Run make in the copy of the project."""
     command = [os.environ.get("MAKE", "make"), *arguments]
-    data = ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
-    environment = os.environ | {"DATA_DIR": str(data)}
-    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
 @contextmanager

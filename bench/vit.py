@@ -2,8 +2,8 @@
 
 The same architecture for all: patches of 4 × 4, width 64, 6 layers, 4 heads of 16, batches of
 128 of the real images, mirrored at random, AdamW. The others get what their documentation
-shows: a data set behind a DataLoader with two workers. They are no dependencies: ``make bench``
-installs them from bench/requirements.lock.
+shows: a data set behind a DataLoader, here with a worker per thread. They are no dependencies:
+``make bench`` installs them from bench/requirements.lock.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +25,7 @@ from . import paired
 STEPS, WARM, BATCH = 20, 4, 128
 WIDTH, LAYERS, HEADS = 64, 6, 4
 DEPTHS = (2, 4, 6, 8, 10)  # layers
+SETTINGS = {1: "one process", 2: "two processes of a thread"}
 PEERS = {  # where the class is, and how it calls our architecture
     "vit-pytorch": ("vit_pytorch:ViT", {
         "image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 10, "dim": WIDTH,
@@ -61,7 +62,9 @@ def theirs(name: str) -> float:
     change = v2.Compose([v2.RandomHorizontalFlip(), to_float, normalize])
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
     collate = partial(_changed, change)
-    loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=2, collate_fn=collate)
+    loader = DataLoader(
+        pictures, BATCH, shuffle=True, num_workers=torch.get_num_threads(), collate_fn=collate
+    )
     model, batches = peer(name), iter(loader)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
@@ -116,16 +119,15 @@ def product_limit() -> float:
 
 def main(rounds: int = 2) -> None:
     """All in turn, each in processes of its own; then our share of the machine's limit."""
-    one, two = "one process", "two processes of a thread"
-    contenders = {name: partial(alone, name) for name in (one, *PEERS)}
-    found = paired.in_turn(contenders | {two: partial(alone, two, processes=2)}, rounds)
-    growth = paired.grows("layers", DEPTHS, [1 / alone(one, depth) for depth in DEPTHS])
-    what = f"training a ViT (width {WIDTH}, {LAYERS} layers)"
-    rows = [
-        paired.row(f"{what}, {ours}", found, ours, peer, unit="images/s", growth=growth)
-        for ours in (one, two)
-        for peer in PEERS
-    ]
+    growth = paired.grows("layers", DEPTHS, [1 / alone("ours", depth) for depth in DEPTHS])
+    rows = []
+    for processes, setting in SETTINGS.items():
+        names = ("ours", *PEERS)
+        contenders = {name: partial(alone, name, processes=processes) for name in names}
+        found = paired.in_turn(contenders, rounds)
+        what = f"training a ViT (width {WIDTH}, {LAYERS} layers), {setting}"
+        how = {"unit": "images/s", "growth": growth}
+        rows += [paired.row(what, found, "ours", name, **how) for name in PEERS]
     arithmetic = 3 * vit_training.product_operations(layers=LAYERS, width=WIDTH)
-    share = max(found[two]) * arithmetic / product_limit()
+    share = max(found["ours"]) * arithmetic / product_limit()  # of two processes
     paired.save("vit", rows, share_of_matrix_product_limit=round(share, 3))
