@@ -27,7 +27,7 @@ TEX_PACKAGES = (
 )
 TEX_FILES = (
     "texgyrepagella-regular.otf texgyrepagella-math.otf unicode-math.sty cancel.sty natbib.sty "
-    "tcolorbox.sty tikz.sty titlesec.sty microtype.sty booktabs.sty adjustbox.sty enumitem.sty "
+    "tcolorbox.sty tikz.sty titlesec.sty booktabs.sty adjustbox.sty enumitem.sty "
     "accsupp.sty needspace.sty refcount.sty bookmark.sty"
 ).split()
 TEX_ELSEWHERE = f"""\

@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import re
-import subprocess
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from . import mime
-from .pdf.notebook import ROOT
+from .pdf.notebook import ROOT, commit
 from .pdf.text import table_cell
 from .sweep.runs import load
 from .sweep.table import frame as frame  # for notebooks to import from here
@@ -105,21 +104,6 @@ def _emit(kind: str, content: dict, plain: str) -> None:
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the numerical libraries in use."""
     return {"python": platform.python_version()} | {n: version(n) for n in ("numpy", "torch")}
-
-
-def commit() -> str:
-    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``.
-
-    A repository that this project's folder merely lies in knows nothing of it.
-    """
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
-    try:
-        return subprocess.check_output(
-            command, cwd=ROOT, env=limits, stderr=subprocess.DEVNULL, text=True
-        ).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 # Figures, tables and source

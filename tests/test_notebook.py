@@ -1,13 +1,16 @@
 """Notebooks of any form, and what a run depends on."""
 
 import json
+import os
+import shutil
+import subprocess
 
 import nbformat
 import pytest
 from pdf_fixtures import claim, executed, source_notebook, stamp, value
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import as_run, cache_key, digests, inputs, read_notebook
+from helpers.pdf.notebook import as_run, cache_key, commit, digests, inputs, read_notebook
 
 OLD = {
     "nbformat": 3,
@@ -152,3 +155,16 @@ def test_the_key_follows_code_tags_parameters_and_threads_but_no_prose(project, 
     monkeypatch.setenv("OMP_NUM_THREADS", "9")
     found.append(key(project, notebook))
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is missing")
+def test_a_commit_is_of_this_project_and_not_of_a_folder_around_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    (tmp_path / "project").mkdir()
+    monkeypatch.setattr("helpers.pdf.notebook.ROOT", tmp_path / "project")
+    git = "-c user.name=a -c user.email=b commit -q --allow-empty --no-gpg-sign -m x".split()
+    for repository, known in ((tmp_path, False), (tmp_path / "project", True)):
+        for arguments in (["init", "-q"], git):
+            subprocess.run(["git", *arguments], cwd=repository, check=True)
+        assert (commit() != "unknown") == known

@@ -1,26 +1,8 @@
 """What a notebook says and shows."""
 
 import json
-import os
-import shutil
-import subprocess
-
-import pytest
 
 from helpers import report
-
-
-@pytest.mark.skipif(not shutil.which("git"), reason="git is missing")
-def test_a_commit_is_of_this_project_and_not_of_a_folder_around_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    (tmp_path / "project").mkdir()
-    monkeypatch.setattr(report, "ROOT", tmp_path / "project")
-    commit = "-c user.name=a -c user.email=b commit -q --allow-empty --no-gpg-sign -m x".split()
-    for repository, known in ((tmp_path, False), (tmp_path / "project", True)):
-        for arguments in (["init", "-q"], commit):
-            subprocess.run(["git", *arguments], cwd=repository, check=True)
-        assert (report.commit() != "unknown") == known
 
 
 def run(finished="2026-01-02T00:00:00+00:00", profile="full", **parameters):

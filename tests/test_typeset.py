@@ -56,7 +56,7 @@ def set_latex(latex, body):
     work = latex.parent / "work"
     document = rf"\documentclass{{article}}\usepackage{{graphicx}}\begin{{document}}x {body}"
     (work / "a.tex").write_text(document + "\n\\end{document}")
-    set_document(latex, work, "a", epoch=0)
+    set_document(latex, work, "a")
     return work / "a.pdf"
 
 
@@ -70,7 +70,7 @@ def test_nothing_outside_is_read_or_written_and_no_command_is_run(latex):
 
 
 def test_tex_that_never_ends_is_ended(latex, monkeypatch):
-    monkeypatch.setattr("helpers.pdf.tex.TEX_SECONDS", 2)
+    monkeypatch.setattr("helpers.pdf.tex.TEX_SECONDS", 1)
     with pytest.raises(UserError, match="XeLaTeX stopped"):
         set_latex(latex, r"\def\x{\x}\x")
 

@@ -7,11 +7,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ..report import commit
 from .check import edition_runs
 from .edition import read_edition
 from .errors import UserError
-from .notebook import Run, write_atomically
+from .notebook import Run, commit, write_atomically
 
 DOTS = 110  # per inch
 

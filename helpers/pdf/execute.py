@@ -1,7 +1,6 @@
 """Run a notebook in a fresh kernel, with parameters, once."""
 
 import copy
-import datetime
 import logging
 import os
 import sys
@@ -72,9 +71,8 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
             executed = _under_present_prose(notebook, values, ran_once)  # and nothing but outputs
             after = digests(files(), source.parent)  # what is new was written by the run itself
             unchanged = before.items() <= after.items()
-            ended = datetime.datetime.now(datetime.UTC).isoformat()
-            mark = {"key": cache_key(notebook, values, after) if unchanged else ""}
-            executed.metadata[MARK] = mark | {"profile": profile, "ended": ended}
+            key = cache_key(notebook, values, after) if unchanged else ""
+            executed.metadata[MARK] = {"key": key, "profile": profile}
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]
@@ -211,7 +209,6 @@ def _environment(private: str) -> dict[str, str]:
         "PATH": path,
         "IPYTHONDIR": f"{private}/ipython",
         "PYTHONHASHSEED": "0",
-        "SOURCE_DATE_EPOCH": "315532800",  # 1980: figures carry no date of their own
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "HOMEWORK_PRESS": "1",  # helpers.report draws for paper, where no screen looks
     }

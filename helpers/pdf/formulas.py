@@ -146,14 +146,19 @@ def _without_numbers(body: str) -> str:
     return rf"\begin{{gathered}}{body}\end{{gathered}}" if r"\\" in outside else body
 
 
+def color_digits(name: str) -> str:
+    """A color of CSS or LaTeX as six hexadecimal digits; empty if it is none that is seen."""
+    from matplotlib.colors import is_color_like, to_hex  # takes long, and few notebooks need it
+
+    known = is_color_like(name.lower()) and name.lower() not in ("none", "transparent")
+    return to_hex(name.lower()).removeprefix("#").upper() if known else ""
+
+
 def _color(match: re.Match) -> str:
     """A color of CSS or LaTeX by its value, of a group only that; one that nobody knows is none."""
-    from matplotlib.colors import is_color_like, to_hex
-
     colored = re.sub(_COLOR, _color, match[3] or "")
-    if not is_color_like(match[2].lower()):
+    if not (color := color_digits(match[2])):
         return colored
-    color = to_hex(match[2].lower()).removeprefix("#").upper()
     return rf"{{\color[HTML]{{{color}}}{colored}}}" if colored else rf"\color[HTML]{{{color}}}"
 
 

@@ -8,17 +8,18 @@ import shutil
 import subprocess
 import unicodedata
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 from fontTools.ttLib import TTFont
 
 from .errors import UserError
 
 TEXT_FONT = "texgyrepagella-regular.otf"
 MATH_FONT = "texgyrepagella-math.otf"
-# Matplotlib ships the DejaVu fonts, so they are here on every machine, in one version.
-FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+# Matplotlib ships the DejaVu fonts, so they are here on every machine, in one version. It is not
+# imported for that: this takes as long as all other modules of the press together.
+FONT_FOLDER = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
 BUNDLED_FONTS = [
     FONT_FOLDER / f"DejaVuSans{mono}{style}.ttf"
     for mono in ("", "Mono") for style in ("", "-Bold", "-Oblique", "-BoldOblique")

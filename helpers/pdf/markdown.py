@@ -9,13 +9,12 @@ from importlib.resources import files
 
 import pypandoc
 from bs4 import BeautifulSoup, Comment, NavigableString, Tag
-from matplotlib.colors import is_color_like, to_hex
 from mistune import import_plugin
 from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
-from .formulas import ENVIRONMENTS, GROUP, Formulas
+from .formulas import ENVIRONMENTS, GROUP, Formulas, color_digits
 from .listing import inline_code, listing, text_block
 from .pictures import NoPicture, Pictures
 from .text import RIGHT_TO_LEFT, escape, prose
@@ -273,8 +272,8 @@ def _color_cells(soup: BeautifulSoup) -> None:
         found["ink"] = re.search(r"(?<![\w-])color\s*:\s*([#\w]+)", style)
         given = {"fill": tag.get("bgcolor")} | {k: match[1] for k, match in found.items() if match}
         for name, color in given.items():
-            if is_color_like(color) and color not in ("none", "transparent"):
-                tag[f"data-{name}"] = to_hex(color).removeprefix("#").upper()
+            if color and (digits := color_digits(color)):
+                tag[f"data-{name}"] = digits
 
 
 def _shorten_tables(soup: BeautifulSoup) -> None:

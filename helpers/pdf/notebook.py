@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from filelock import FileLock
 from nbformat import NotebookNode
 
 from .. import mime
@@ -126,6 +128,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def lock(bodies: Path) -> FileLock:
+    """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
+    bodies.mkdir(parents=True, exist_ok=True)
+    return FileLock(bodies / ".lock")
+
+
 def read_text(path: Path) -> str:
     """A file of text, whatever bytes are in it."""
     return path.read_text(encoding="utf-8", errors="replace")
@@ -187,7 +195,7 @@ class Run:
 
     @property
     def mark(self) -> dict:
-        """What execute noted: key, profile, ended."""
+        """What execute noted: key and profile."""
         return self.notebook.metadata.get(MARK, {})
 
 
@@ -220,6 +228,21 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             facts = (content[key] for key in ("name", "holds", "evidence"))
             claims[content["name"]] = Claim(*facts, notebook=name)
     return Run(name, notebook, values, claims, stamp)
+
+
+def commit() -> str:
+    """Short commit of the helpers' repository, ``+`` if it has changes, or ``unknown``.
+
+    A repository that this project's folder merely lies in knows nothing of it.
+    """
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    limits = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+    try:
+        return subprocess.check_output(
+            command, cwd=ROOT, env=limits, stderr=subprocess.DEVNULL, text=True
+        ).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 # What a run depends on

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 
 from bs4 import BeautifulSoup
-from filelock import FileLock
 from nbformat import NotebookNode
 
 from .. import mime
@@ -17,7 +16,7 @@ from .edition import file_name
 from .formulas import with_numbers
 from .listing import inline_code, listing, text_block
 from .markdown import Page, shows_anything, to_latex
-from .notebook import ROOT, is_colab, read_notebook, tags, write_atomically
+from .notebook import ROOT, is_colab, lock, read_notebook, tags, write_atomically
 from .pictures import NoPicture, Pictures, decoded
 from .text import claimed, escape, prose, sentence
 
@@ -63,12 +62,6 @@ def _places(executed: Path) -> list[Path]:
     folders = {path: file_name(f"{path.relative_to(top)}/") for path in top.glob("**/")}
     own = [path for path, name in folders.items() if executed.stem.startswith(name)]
     return [executed.parent, *own, top, Path()]
-
-
-def lock(bodies: Path) -> FileLock:
-    """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
-    bodies.mkdir(parents=True, exist_ok=True)
-    return FileLock(bodies / ".lock")
 
 
 class Body:

@@ -14,7 +14,7 @@ from .notebook import read_text, write_atomically
 TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
 
 
-def set_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
+def set_latex(latex: Path, work: Path, name: str) -> None:
     """Set ``<name>.tex`` in ``work``; formulas of notebooks that TeX can't read stand as written.
 
     Raises UserError with all of TeX's other errors, each where the user wrote it.
@@ -22,7 +22,7 @@ def set_latex(latex: Path, work: Path, name: str, epoch: int) -> None:
     before: dict[Path, str] = {}
     for _ in range(5):  # of a hundred errors each
         try:
-            return _latexmk(latex, work, name, epoch)
+            return _latexmk(latex, work, name)
         except UserError as error:
             stopped, log = error, work / f"{name}.log"
         marked = _put_aside(read_text(log), work) if log.exists() else {}
@@ -54,7 +54,7 @@ def _put_aside(log: str, work: Path) -> dict[Path, str]:
     return marked
 
 
-def _latexmk(latex: Path, work: Path, name: str, epoch: int) -> None:
+def _latexmk(latex: Path, work: Path, name: str) -> None:
     """As many passes as it takes. Raises UserError with all of TeX's errors."""
     if not shutil.which("latexmk") or not shutil.which("xelatex"):
         raise UserError("TeX is not installed: run `make tex`")
@@ -66,9 +66,6 @@ def _latexmk(latex: Path, work: Path, name: str, epoch: int) -> None:
         "openout_any": "p",
         "shell_escape": "f",
         "max_print_line": "10000",
-        "SOURCE_DATE_EPOCH": str(epoch),
-        "FORCE_SOURCE_DATE": "1",
-        "TZ": "UTC",
         "LC_ALL": "C",
     }
     # -g: latexmk does not see that a file is there now which \IfFileExists did not find.

@@ -1,6 +1,5 @@
 """One edition to one PDF: values, claims and the student's details go in, latexmk sets it."""
 
-import datetime
 import difflib
 import json
 import os
@@ -15,8 +14,7 @@ from .errors import UserError
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .listing import highlight_macros
-from .notebook import Claim, Run, read_text, write_atomically
-from .render import lock
+from .notebook import Claim, Run, lock, read_text, write_atomically
 from .tex import set_latex
 from .text import escape, prose, sentence
 
@@ -61,7 +59,7 @@ def typeset(
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        set_latex(source.parent, work, edition.name, _epoch(runs))
+        set_latex(source.parent, work, edition.name)
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -185,13 +183,6 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
     for path in BUNDLED_FONTS:
         if not (work / "fonts" / path.name).exists():
             shutil.copyfile(path, work / "fonts" / path.name)
-
-
-def _epoch(runs: Sequence[Run]) -> int:
-    """When the newest notebook ran, so that the same notebooks give the same bytes."""
-    ends = [run.mark.get("ended") for run in runs]
-    times = [datetime.datetime.fromisoformat(end).timestamp() for end in ends if end]
-    return int(max(times, default=315532800))
 
 
 def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
