@@ -1,5 +1,6 @@
 """The command ``homework``: what Make calls, and what a person may call directly."""
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"homework: {place}{error.strerror}", file=sys.stderr)
         return 2
-    except click.Abort:
-        print("homework: stopped", file=sys.stderr)
+    except click.Abort as error:
+        if multiprocessing.parent_process() is None:  # else that one says so
+            print("homework: stopped", *error.args, file=sys.stderr)
         return 130
 
 
@@ -111,8 +113,8 @@ def build(edition: Path, target: Path, question: int, student: str, **options) -
     from .pdf.edition import read_course, read_edition, typed
     from .pdf.glyphs import glyph_macros
 
-    read_course(Path("course.toml"))
-    texts = typed(edition, read_edition(edition, question), _student(student))
+    course = read_course(Path("course.toml"))
+    texts = typed(edition, read_edition(edition, question), _student(student) | course)
     glyph_macros(texts, draft=bool(os.environ.get("DRAFT")))  # fonts that are missing
     return build(edition, target, question=question, **options)
 
