@@ -69,10 +69,11 @@ MADE    := $(RAN:.ran=.made)# the names of what was made of them; its date is th
 SET     := build/.settings-$(NAMED)
 CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)" --profile $(PROFILE)
 PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
+FOUND   := $(wildcard $(STUDENT) course.toml solutions_latex/macros.tex solutions_latex/*.bib)
 MANIFEST = $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) $(SET) $(PRESS)
 
 pdf: $(PDF) ## build/HW.pdf: answers and executed notebooks in one document
-	@echo "$(PDF) is up to date"
+	@$(if $(NEW),,echo "$(PDF) is up to date")
 
 check: $(READY) ## look build/HW.pdf over again and print its page map for Gradescope
 	@$(HOMEWORK) check "$(PDF)" --limit $(LIMIT)
@@ -89,10 +90,10 @@ endif
 $(MADE): $(RAN) ;
 
 $(PDF): $(MANIFEST) $(MADE)
-	@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
+	$(eval NEW := yes)@$(HOMEWORK) typeset solutions_latex/$(HW).tex $@ $(CHOSEN) --limit $(LIMIT) $(if $(filter-out 0 no,$(DRAFT)),--draft)
 
 # A file that changes only when the settings in it do.
-SETTINGS := $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(DATA_DIR) $(THREADS) $(HOMEWORK_NAME) $(HOMEWORK_NETID)
+SETTINGS := $(PROFILE) $(LIMIT) $(DRAFT) $(STUDENT) $(DATA_DIR) $(THREADS) $(HOMEWORK_NAME) $(HOMEWORK_NETID) $(FOUND)
 ifneq ($(file <$(SET)),$(SETTINGS))
   $(SET): FORCE
 endif
@@ -108,7 +109,7 @@ test: $(READY) build/.tex ## run the tests
 
 format: $(READY) ## put code and notebooks into our style
 	@$(BIN)/ruff check --quiet --fix . || true
-	@$(BIN)/ruff format .
+	@$(BIN)/ruff format . || echo "(all the rest is in our style now)"
 
 test-torchtext: .venv-torchtext/.ready ## compare our text handling with torchtext 0.18 (an environment of its own)
 	@$(BIN)/python tests/torchtext/ours.py build/torchtext

@@ -296,7 +296,7 @@ def provenance(runs: list[dict]) -> str:
     distinct = lambda values: ", ".join(dict.fromkeys(values))
     parts = [
         f"{len(runs)} recorded run{several} on {distinct(s['data'] for s in stamps)}",
-        distinct(s["device"] for s in stamps),
+        " and ".join(dict.fromkeys(s["device"] for s in stamps)),
         distinct(run["hardware"] for run in runs),
         "torch " + distinct(s["torch"] for s in stamps),
         distinct(run["finished"][:10] for run in runs),

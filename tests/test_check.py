@@ -28,7 +28,10 @@ def test_each_line_that_stands_out_is_named_where_it_was_written(tmp_path):
     (tmp_path / "notebooks" / "b.tex").write_text("\\nbcell{1}\nx\n\\nbcell{2}\nwide\n")
     wide = LINE.format("9.0").replace("3--4", "4--4")
     log = f"(../../solutions_latex/answers/a.tex{wide})\n(./notebooks/b.tex{wide})\n"
-    answer, notebook = check_log(log, tmp_path)
+    answer, notebook, edition = check_log(f"{log}homework: a question\n{wide}", tmp_path)
+    assert (
+        edition.text.startswith("line 4 of the edition: a line is 9 pt too wide") and edition.fatal
+    )
     told = "a line is 9 pt too wide: break or shorten it; `make pdf DRAFT=1` makes a PDF"
     assert answer.text.startswith(f"solutions_latex/answers/a.tex:4: {told}")
     assert notebook.text == f"notebooks/b.ipynb, cell 2: {told.partition(';')[0]}"
@@ -64,6 +67,9 @@ def test_cells_must_be_run_in_order_and_succeed():
     assert "cell 1 failed" in texts(cells(failing, as_is=True))
     failing.cells[0].metadata["tags"] = ["raises-exception"]
     assert cells(failing) == []
+    pip = "\x1b[31mERROR: No matching distribution found for nosuch\x1b[0m\x1b[31m\r\n"
+    noted = cells(executed(nbformat.v4.new_output("stream", text=pip)))
+    assert (texts(noted), noted[0].fatal) == ("n: cell 1: pip found no nosuch", False)
     uncounted = executed(nbformat.v4.new_output("stream", text="1"))
     uncounted.cells[0].execution_count = None
     assert "was not run" in texts(cells(uncounted))

@@ -12,7 +12,7 @@ BODY = r"""\documentclass{homework}
 text \answer{rnn} 100\% sure % \answer{no}
 \question{No options} % a remark
 \question [ notebook = {rnn, cnn},
-  points=1, as-is, checks=proofs ]{Again}\answer{rnn}\answer{other}
+  points=1, as-is, notebook=gru, checks=proofs ]{Again}\answer{rnn}\answer{other}
 \end{document}
 """
 
@@ -29,12 +29,16 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     assert (first.number, first.title, first.points) == (1, r"A \textbf{bold} title", "3")
     assert (first.notebooks, first.answers) == (("My rnn.v2",), ("rnn",))
     assert (first.asked, second.title) == ("2021 Q1, 2022 Q2", "No options")
-    assert (third.notebooks, third.checks, third.as_is) == (("rnn", "cnn"), ("proofs",), True)
-    assert read.notebooks == ["My rnn.v2", "rnn", "cnn"]
-    assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "proofs"]
+    assert (third.notebooks, third.checks, third.as_is) == (
+        ("rnn", "cnn", "gru"),
+        ("proofs",),
+        True,
+    )
+    assert read.notebooks == ["My rnn.v2", "rnn", "cnn", "gru"]
+    assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "gru", "proofs"]
     assert read.answers == ["rnn", "other"]
     assert r"\question[points={3},notebook={My-rnn-v2},asked={2021 Q1, 2022 Q2}]" in read.latex
-    assert r"\question[points={1},notebook={rnn,cnn},as-is={yes}]" in read.latex
+    assert r"\question[points={1},notebook={rnn,cnn,gru},as-is={yes}]" in read.latex
     assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]
     assert read.latex.count("\n") == BODY.count("\n"), "an error names the right line"
 
@@ -55,7 +59,9 @@ def test_one_question_keeps_its_number_and_its_line(tmp_path):
     ("body", "message"),
     [
         (r"\question[point=3]{x}", "unknown key 'point'"),
+        (r"\question[notebook=a, b]{x}", r"unknown key 'b' .* in braces: notebook=\{a, b\}"),
         (r"\question[points=3] x", "needs a title"),
+        ("\n\\question{50% done}\n", r"2000-hw1.tex:2: question 1 .* a percent sign in it is \\%$"),
         (r"\question[points=three]{x}", "points=three is not a number"),
         ("nothing", "has no"),
     ],
@@ -97,7 +103,7 @@ def test_a_student_and_a_course_are_read(tmp_path):
         (read_student, 'nam = "Ada"', "unknown key 'nam'; it has name, netid"),
         (read_student, "name = 3", "name must be text in quotes"),
         (read_course, 'paper = "A5"', "paper is letter or a4"),
-        (read_course, 'accent = "blue"', "a color such as 0072B2"),
+        (read_course, 'accent = "blue"', "digits such as 0072B2"),
     ],
 )
 def test_a_broken_file_of_details_is_explained(tmp_path, read, content, message):

@@ -66,7 +66,7 @@ def project(tmp_path_factory):
     (latex / "figures").mkdir()
     like_a_clone(folder, "helpers")
     shutil.copy(ROOT / "solutions_latex" / "homework.cls", latex)
-    (folder / "course.toml").write_text('course = "Tiny Course"\npaper = "a4"')
+    (folder / "course.toml").write_text('course = "Tiny Course Б"\npaper = "a4"')
     (latex / "tiny.tex").write_text(EDITION)
     (latex / "macros.tex").write_text("\\newcommand\\mine{My macro.}")
     (latex / "mine.bib").write_text(WORK)
@@ -76,7 +76,7 @@ def project(tmp_path_factory):
     write(source_notebook(TABLE), folder / "notebooks" / "my second.one.ipynb")
     (folder / "notebooks" / "mine.csv").touch()
     shown = make(folder, *YOU)
-    assert "first: executed" in shown
+    assert "first: executed" in shown and UP_TO_DATE not in shown
     return folder
 
 
@@ -88,7 +88,7 @@ def test_the_pdf_has_everything_in_its_place(project):
     cover, *pages = text_of(project)
     everything = " ".join("\n".join(pages).split())
     assert "Tiny homework" in cover
-    assert "Tiny Course, New York University" in cover
+    assert "Tiny Course Б, New York University" in cover
     assert STUDENT.replace("'", "’") in " ".join(cover.split())
     for part in ("It is 12,345. My macro.", "Question 1 The first 2.5 points", "x & y",
                  "Question 2 The second 1 point ", "\\input{/etc/passwd}", "is not written yet",
@@ -115,7 +115,7 @@ def test_readers_are_told_title_author_language_and_what_figures_show(project):
 def test_check_looks_a_pdf_over_and_prints_its_page_map(project):
     shown = make(project, target="check")
     assert "[OK]   glyphs, line widths and references\n" in shown
-    assert "[WARN] absent.ipynb was not executed" in shown
+    assert "[WARN] there is no notebooks/absent.ipynb (is its name right?); its page" in shown
     assert "[WARN] stand-ins for missing data were used in my-second-one" in shown
     assert "[WARN] student.toml has no collaborators and no tools" in shown
     assert "[FAIL]" not in shown
@@ -142,6 +142,10 @@ def test_make_knows_what_was_read(project):
         os.utime(file)
         assert "homework typeset" in make(project, *YOU, "-n"), name
         os.utime(file, ns=(before, before))
+    course = project / "course.toml"
+    moved = course.rename(project / "moved.toml")
+    assert "homework typeset" in make(project, *YOU, "-n"), "what is gone was read, too"
+    moved.rename(course)
     assert "homework typeset" in make(project, "NAME=Somebody else", "-n")
 
 
@@ -244,3 +248,6 @@ def test_what_new_writes_is_built_and_docs_carry_nobodys_name(project):
     assert "notebooks/odd_sums.ipynb" in everything
     assert "Ada" not in everything
     assert "loom" not in everything
+    (project / "notebooks" / "odd_sums.ipynb").unlink()
+    told = "proves 'odd-sums/square'; there is no notebooks/odd_sums.ipynb"
+    assert told in make(project, "HW=all", ok=False), "what ran once proves nothing"

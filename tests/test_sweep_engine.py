@@ -19,11 +19,13 @@ from helpers.sweep import engine, task
 from helpers.sweep.plan import grid
 from helpers.sweep.runs import Store, jobs, load
 
-CODE = f"""import os, time
-from IPython.display import display
+RECORD = f"""from IPython.display import display
 record = lambda name, value: display(
     {{{mime.RECORD!r}: {{"name": name, "value": value, "text": ""}}}}, raw=True
 )
+"""  # as helpers.report does, and a second sooner
+CODE = f"""import os, time
+{RECORD}
 with open("begun.txt", "a") as file: file.write(str(n))
 if n == 6 and open("begun.txt").read().count("6") == 1: os.kill(os.getppid(), 9)
 if n == 7: raise ValueError("seven")

@@ -186,13 +186,15 @@ def test_rows_come_as_asked_then_by_what_differs_then_by_seed(store, notebook, c
 
 @pytest.fixture
 def started(monkeypatch):
-    """The jobs that a sweep starts; n = 2 fails, and a claim of n = 3 does not hold."""
+    """The jobs that a sweep starts; n = 2 fails, a claim of n = 3 does not hold, 4 is stopped."""
     begun = []
 
     def run_all(waiting, store, settings):
         begun.extend(waiting)
         for job in waiting:
             n = job.values["n"]
+            if n == 4:
+                raise KeyboardInterrupt
             record = {"values": {"t/score": n / 10, "t/last": 1}, "claims": {"t/c": n != 3}}
             problem = "x.ipynb failed: ValueError: two\n────\n  code" if n == 2 else ""
             yield Outcome(job, None if problem else record, problem, 1.0)
@@ -233,6 +235,16 @@ def test_a_dry_run_says_why_and_again_forces(store, notebook, started, capsys):
     assert started == [two]
     cli.main(["sweep", notebook, "-g", "n=1", "--again"])
     assert started == [two, one]
+
+
+def test_what_goes_on_is_said_to_who_stops_it_and_what_is_missing_to_who_forgot_it(
+    store, notebook, started, capsys
+):
+    assert cli.main(["sweep", notebook, "-g", "n=3,4"]) == 130
+    told = "homework: stopped (the same command goes on with the rest)"
+    assert told in capsys.readouterr().err
+    assert cli.main(["sweep", notebook, "n=1"]) == 2
+    assert "a list of values comes after -g: -g n=1" in capsys.readouterr().err
 
 
 def test_what_another_sweep_did_meanwhile_is_not_done_again(store, notebook, started, monkeypatch):

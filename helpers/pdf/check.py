@@ -1,5 +1,6 @@
 """The last look before a PDF is handed out, and ``homework check``, which looks again."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +34,6 @@ def check(
     """
     log, settings = (read_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
     as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
-    ran = {run.name for run in runs}
-    absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
     lacking = ", ".join(run.name for run in runs if run.on_stand_in)
     unpaged = [q for q in page_map(work, edition)["questions"] if not q["first"]]
     size = (work / f"{edition.name}.pdf").stat().st_size / 1e6
@@ -44,8 +43,7 @@ def check(
             Finding(f"question {q['number']} ({q['title']}) has no pages") for q in unpaged
         ],
         "a notebook for every question": [
-            Finding(f"{name}.ipynb was not executed: is its name right? Its page is empty", False)
-            for name in absent
+            Finding(f"{text}; its page is empty", False) for text in absent(work, edition, runs)
         ],
         f"cells of {len(runs)} notebooks run, in order, without failure": [
             finding for run in runs for finding in check_cells(run, as_is=run.name in as_is)
@@ -54,6 +52,18 @@ def check(
         "size": [Finding(f"the PDF has {size:.1f} MB; the limit is {limit:g} MB")] * (size > limit),
         "a name, collaborators and tools": check_details(settings, edition.name),
     }
+
+
+def absent(work: Path, edition: Edition, runs: Sequence[Run]) -> list[str]:
+    """Of each notebook that the edition names and that is not there: that, and the nearest name."""
+    folder, ran = work.parent.parent / "notebooks", {run.name for run in runs}
+    told = []
+    for name in edition.all_notebooks:
+        if file_name(name) not in ran:
+            near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.ipynb")])
+            hint = f"did you mean {near[0]!r}?" if near else "is its name right?"
+            told.append(f"there is no notebooks/{name}.ipynb ({hint})")
+    return told
 
 
 def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
@@ -69,6 +79,7 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     for box in re.finditer(pattern, log):
         if float(box[2]) > MAX_OVERFULL:
             wide = f"a line is {float(box[2]):.0f} pt too wide: break or shorten it"
+            wide += r"; of a picture, say [width=\linewidth]" * (float(box[2]) > 100)
             what = wide if box[1] == "h" else f"a page is {box[2]} pt too full: part it"
             seen.append(f"{_near(log, box, work, box[3])}: {what}")
     found = []
@@ -109,6 +120,9 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
         failed = any(output.output_type == "error" for output in cell.outputs)
         if failed and "raises-exception" not in tags(cell):
             findings.append(Finding(f"{run.name}: cell {i} failed"))
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        for name in re.findall(r"No matching distribution found for ([^\s\x1b]+)", printed):
+            findings.append(Finding(f"{run.name}: cell {i}: pip found no {name}", fatal=False))
     if counts != sorted(set(counts)):
         findings.append(Finding(f"{run.name}: cells were run out of order", fatal=not as_is))
     return findings
@@ -155,12 +169,18 @@ def place(path: str, line: int, work: Path) -> str:
 
 
 def _near(log: str, match: re.Match, work: Path, line: str | None = None) -> str:
-    """The place that TeX was reading where ``match`` begins in its log."""
+    """The place that TeX was reading where ``match`` begins in its log.
+
+    The class logs where a question begins, in the edition's own file.
+    """
     before = log[: match.start()]
-    files = re.findall(r"\(((?:\./|\.\./)*[\w./-]*(?:answers|notebooks)/[\w.-]+\.tex)", before)
-    closed = before.rfind(files[-1]) if files else -1
-    inside = files and before.count("(", closed) >= before.count(")", closed) - 1
-    return place(files[-1], int(line or 0) if inside else 0, work) if files else "the document"
+    files = r"\(((?:\./|\.\./)*[\w./-]*(?:answers|notebooks)/[\w.-]+\.tex)|^homework: a question"
+    *_, file = ["", *re.findall(files, before, re.M)]
+    if not file:
+        return f"line {line} of the edition" if line else "the document"
+    closed = before.rfind(file)
+    inside = before.count("(", closed) >= before.count(")", closed) - 1
+    return place(file, int(line or 0) if inside else 0, work)
 
 
 # homework check
@@ -202,6 +222,11 @@ def inspect(pdf: Path, limit: float) -> int:
 
 
 def edition_runs(work: Path, edition: Edition) -> list[Run]:
-    """The edition's notebooks that were executed in ``work``, in order, each read once."""
-    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in edition.all_notebooks]
+    """The edition's notebooks that were executed in ``work``, in order, each read once.
+
+    What is left of a notebook that is gone proves nothing.
+    """
+    folder = work.parent.parent / "notebooks"
+    names = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
+    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in names]
     return [read_run(path) for path in paths if path.exists()]

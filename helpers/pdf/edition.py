@@ -90,7 +90,8 @@ def read_edition(path: Path, question: int = 0) -> Edition:
     parts = pairwise([*starts, end if end > starts[-1] else len(source)])
     questions, latex = [], source[: starts[0]]
     for number, (start, stop) in enumerate(parts, 1):
-        found, body = _question(number, source[start:stop], path)
+        where = f"{path}:{source.count(chr(10), 0, start) + 1}: question {number}"
+        found, body = _question(number, source[start:stop], where)
         if question in (0, number):
             questions.append(found)
             latex += (rf"\setcounter{{section}}{{{number - 1}}}" if question else "") + body
@@ -139,7 +140,8 @@ def read_course(path: Path) -> dict[str, str]:
     course = COURSE | (_toml(path, tuple(COURSE)) if path.exists() else {})
     course["accent"] = course["accent"].lstrip("#").upper()
     if not re.fullmatch("(?:letter|a4) [0-9A-F]{6}", "{paper} {accent}".format_map(course)):
-        raise UserError(f"{path}: paper is letter or a4, and accent is a color such as 0072B2")
+        what = "paper is letter or a4, and accent six hexadecimal digits such as 0072B2"
+        raise UserError(f"{path}: {what}")
     return course
 
 
@@ -159,19 +161,21 @@ def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
     return content
 
 
-def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
+def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     """One question, and its LaTeX with the options that the class knows."""
     match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
-    where = f"{path}: question {number}"
-    if match is None:
-        raise UserError(f"{where} needs a title in braces")
+    title = _braced(source[match.end() :]) if match else None
+    if title is None:
+        raise UserError(f"{where} needs a title in braces, and a percent sign in it is \\%")
     given = dict.fromkeys(KEYS, "")
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
         key, equals, value = (part.strip(" \t\n{}%") for part in item.partition("="))
         if key and key not in KEYS:
-            raise UserError(f"{where} has an unknown key {key!r} ({', '.join(KEYS)})")
-        given[key] = value or ("" if equals else "yes")
-    if not re.fullmatch(r"[0-9.]*", given["points"]):
+            known = f"({', '.join(KEYS)}); what holds a comma stands in braces: notebook={{a, b}}"
+            raise UserError(f"{where} has an unknown key {key!r} {known}")
+        value = value or ("" if equals else "yes")
+        given[key] = ",".join(filter(None, [given.get(key), value]))
+    if not re.fullmatch(r"\d*\.?\d*", given["points"]):
         raise UserError(f"{where}: points={given['points']} is not a number such as 2.5")
     notebooks, checks = (
         _once(name.strip().removesuffix(".ipynb") for name in given[key].split(",") if name.strip())
@@ -179,7 +183,7 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     )
     question = Question(
         number=number,
-        title=_braced(source[match.end() :]),
+        title=title,
         points=given["points"],
         notebooks=tuple(notebooks),
         as_is=bool(given["as-is"]),
@@ -193,23 +197,23 @@ def _question(number: int, source: str, path: Path) -> tuple[Question, str]:
     return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
 
 
-def _braced(source: str) -> str:
-    """What stands in the braces that ``source`` begins with."""
+def _braced(source: str) -> str | None:
+    """What stands in the braces that ``source`` begins with; None where they never close."""
     depth = 0
-    for i, character in enumerate(source):
-        depth += (character == "{") - (character == "}")
+    for brace in re.finditer(r"\\.|[{}]", source):
+        depth += (brace[0] == "{") - (brace[0] == "}")
         if depth == 0:
-            return source[1:i]
-    return source[1:]
+            return source[1 : brace.start()]
+    return None
 
 
 def _once(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def typed(source: Path, edition: Edition, student: dict[str, str]) -> dict[str, str]:
+def typed(source: Path, edition: Edition, cover: dict[str, str]) -> dict[str, str]:
     """All that people typed for a document, by where: fonts must have its characters."""
-    texts = {"student.toml, or NAME=… on the command line": " ".join(student.values())}
+    texts = {"student.toml, course.toml, or NAME=…": " ".join(cover.values())}
     for path in [source, *answer_files(source, edition)]:
         texts[str(path)] = read_text(path)
     for name in edition.notebooks:

@@ -15,7 +15,7 @@ from .notebook import code_cells
 
 IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize",
            "papermill.engines", "ipykernel.kernelapp", "ipykernel.zmqshell",
-           "helpers.report", "torch", "torch._dynamo"]  # fmt: skip
+           "helpers.report", "torch", "torch._dynamo", "torchvision.datasets"]  # fmt: skip
 
 MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 

@@ -106,7 +106,10 @@ def tex_errors(log: str, work: Path) -> list[str]:
         text = near.partition(" ")[2].strip()[-60:]
         where = f"{place(match[1], int(match[2]), work)}: " if match[1] else ""
         missing = re.search(r"File [`'](?:([^']*)\.sty|[^']*)' not found", match[3])
-        hint = ": put it into solutions_latex/figures/" if missing else ""
-        hint = f": `tlmgr install {missing[1]}` brings it" if missing and missing[1] else hint
+        hint = " Put it into solutions_latex/figures/" if missing else ""
+        if missing and missing[1]:
+            hint = f" `tlmgr install {missing[1]}` brings it"
+            if shutil.which("apt-get"):  # where tlmgr does not serve
+                hint = f" A texlive-… package has it: packages.debian.org finds {missing[1]}.sty"
         found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
     return list(dict.fromkeys(found))[:20]

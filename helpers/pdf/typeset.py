@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .check import check, edition_runs, page_map
+from .check import absent, check, edition_runs, page_map
 from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
 from .errors import UserError
 from .execute import for_make
@@ -45,21 +45,20 @@ def typeset(
     with lock(work / "notebooks"):
         runs = edition_runs(work, edition)
         values, claims = gather(runs, profile)
-        ran = {run.name for run in runs}
-        absent = [name for name in edition.all_notebooks if file_name(name) not in ran]
-        check_answers([source, *answers], values, claims, absent, ALONE if question else "")
+        lacking = absent(work, edition, runs)
+        check_answers([source, *answers], values, claims, lacking, ALONE if question else "")
         bodies = _bodies(source, work, edition)
         macros = _settings(student | {"profile": profile}, values, runs)
-        sources = [source, *answers, *bodies]
-        bibliographies = sorted(path.stem for path in source.parent.glob("*.bib"))
-        cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
-        if bibliographies and cited:
-            macros += rf"\works{{{','.join(bibliographies)}}}" + "\n"
-        texts = typed(source, edition, student) | {"a claim's evidence or a value": macros}
+        macros += _works(source.parent, [source, *answers, *bodies])
+        texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        set_latex(source.parent, work, edition.name)
+        told = percent_signs([source, *answers])
+        try:
+            set_latex(source.parent, work, edition.name)
+        except UserError as error:
+            raise UserError("\n".join([*told, str(error)])) from None
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
         errors = [finding.text for finding in findings if finding.fatal]
@@ -67,8 +66,7 @@ def typeset(
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
     notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
-    told = [line for path in notes for line in read_text(path).splitlines()]
-    told += percent_signs([source, *answers])
+    told += [line for path in notes for line in read_text(path).splitlines()]
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
@@ -99,13 +97,13 @@ def check_answers(
     answers: list[Path],
     values: Iterable[str],
     claims: Iterable[str],
-    absent: Sequence[str] = (),
+    lacking: Sequence[str] = (),
     otherwise: str = "",
 ) -> None:
     """Every value and claim that an answer names must come from a notebook of this build.
 
-    ``absent`` are notebooks that the document names and lacks; ``otherwise`` is the hint where
-    there is no better one. Raises UserError with the file and line of the first that does not.
+    ``lacking`` says which notebooks are not there; ``otherwise`` is the hint where there is no
+    better one. Raises UserError with the file and line of the first that does not.
     """
     known = {"val": list(values), "verified": list(claims)}
     for path in answers:
@@ -115,7 +113,7 @@ def check_answers(
                     continue
                 near = difflib.get_close_matches(name, known[kind], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else otherwise
-                hint = f"is {absent[0]!r} the right name of a notebook?" if absent else hint
+                hint = lacking[0] if lacking else hint
                 verb = "records" if kind == "val" else "proves"
                 what = f"no notebook of this document {verb} {name!r}; {hint}".rstrip("; ")
                 raise UserError(f"{path}:{number}: {what}")
@@ -168,6 +166,13 @@ def _settings(facts: dict[str, str], values: dict[str, str], runs: Sequence[Run]
             lines += [rf"\claimline{{{name}}}" for name in run.claims]
         lines.append("}")
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
+
+
+def _works(latex: Path, sources: list[Path]) -> str:
+    """The list of references, where something is cited."""
+    names = ",".join(sorted(path.stem for path in latex.glob("*.bib")))
+    cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
+    return rf"\works{{{names}}}" + "\n" if names and cited else ""
 
 
 def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str) -> None:

@@ -21,6 +21,7 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 
 @click.command(help="Run a notebook with many parameters.")
 @click.argument("notebook")
+@click.argument("others", nargs=-1, metavar="")
 @click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
               help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
               "repeat it for every combination")  # fmt: skip
@@ -39,10 +40,12 @@ SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
 def sweep(
-    notebook: str, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
+    notebook: str, others, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
     dry_run: bool, again: bool, only_failed: bool, metric: str | None, gpus: str, **settings,
 ) -> int:  # fmt: skip
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
+    if others:
+        raise UserError(f"a list of values comes after -g: -g {others[0]}")
     if settings["scheduler"] and (at_once or gpus):
         raise UserError(
             "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
@@ -79,7 +82,11 @@ def sweep(
         notebook=path, jobs=at_once or max(1, len(devices)), gpus=devices, **settings
     )
     with store.lock():  # what another sweep has done in the meantime is done
-        return _run([job for job in waiting if why(job)], store, chosen, metric)
+        try:
+            return _run([job for job in waiting if why(job)], store, chosen, metric)
+        except KeyboardInterrupt:
+            same = "the same command" + ", without --again," * again
+            raise click.Abort(f"({same} goes on with the rest)") from None
 
 
 @click.command(help="The records of a sweep as a table.")

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_sweep_engine import Sweep, drive, end, scheduler, squares, strays, until, worker
+from test_sweep_engine import RECORD, Sweep, drive, end, scheduler, squares, strays, until, worker
 
 from helpers.pdf.errors import UserError
 from helpers.sweep.runs import load
@@ -31,10 +31,10 @@ RUNS, JOBS, KILLS, SEED = (
 )
 PATIENCE = 600  # seconds for what takes one on an idle machine
 
-CODE = """import os, time
-from helpers.report import record
+CODE = f"""import os, time
+{RECORD}
 with open("begun.txt", "a") as file:
-    file.write(f"{n} {os.getpid()}\\n")
+    file.write(f"{{n}} {{os.getpid()}}\\n")
 time.sleep(0.5)
 record("tiny/square", n * n)
 """
