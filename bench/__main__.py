@@ -4,22 +4,42 @@ import importlib
 import json
 import re
 import sys
-from pathlib import Path
+from collections.abc import Iterable
 
 from helpers.pdf.notebook import ROOT
 
-from .paired import RECORDS, table
+from .paired import RECORDS
 
 TOPICS = ("rnn2d", "attention", "sweep", "vit", "sentiment", "pdf")
 
 
-def recorded(folder: Path = RECORDS) -> str:
-    """The table of all recorded benchmarks, and what they ran on."""
-    paths = [folder / f"{topic}.json" for topic in TOPICS]
+def recorded() -> str:
+    """The table of all recorded benchmarks, each against its strongest rival, and the machine."""
+    paths = [RECORDS / f"{topic}.json" for topic in TOPICS]
     topics = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     machines = {f"{topic['hardware']}, torch {topic['versions']['torch']}" for topic in topics}
-    rows = table(row for topic in topics for row in topic["rows"])
-    return f"{rows}\n\nMeasured on: {'; '.join(sorted(machines))}."
+    strongest: dict[str, dict] = {}
+    for row in (row for topic in topics for row in topic["rows"]):
+        rival = strongest.setdefault(row["what"], row)
+        strongest[row["what"]] = min(rival, row, key=lambda row: row["ratio"])
+    return f"{table(strongest.values())}\n\nMeasured on: {'; '.join(sorted(machines))}."
+
+
+def table(rows: Iterable[dict]) -> str:
+    """Rows as Markdown, a line each; the rest stands in the records."""
+    lines = ["| what | ours | against | theirs | ratio |", "|---|---|---|---|---|"]
+    for row in rows:
+        several = row["least"] < row["most"]
+        spread = f" ({row['least']:.3g}–{row['most']:.3g})" if several else ""
+        ours, theirs = (f"{_figures(row[key])} {row['unit']}" for key in ("ours", "theirs"))
+        cells = [row["what"], ours, row["against"], theirs, f"**{row['ratio']:.3g} ×**{spread}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figures(value: float) -> str:
+    """Three figures, and all digits of larger numbers: 0.00734, 12.3, 1,235."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def in_readme(text: str, content: str) -> str:

@@ -1,5 +1,7 @@
 """The 2D RNN along anti-diagonals against node by node, at one thread, seconds for a batch."""
 
+from functools import partial
+
 import torch
 
 from helpers.counting import seconds
@@ -9,7 +11,6 @@ from . import paired
 
 SIZES = (7, 14, 28, 42, 56)  # pixels
 BATCHES, WIDTH = (1, 16), 32
-NAMES = ("anti-diagonals", "node by node")
 
 
 def main(rounds: int = 5) -> None:
@@ -17,22 +18,16 @@ def main(rounds: int = 5) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = RNN2d(hidden=WIDTH, channels=1)
-    ways = dict(zip(NAMES, (model.forward, model.node_by_node), strict=True))
+    ways = {"anti-diagonals": model.forward, "node by node": model.node_by_node}
 
-    def time(name: str, n: int, batch: int) -> float:
-        return seconds(ways[name], torch.randn(batch, 1, n, n), repeats=3)
+    def time(way, n: int) -> float:
+        return seconds(way, torch.randn(batch, 1, n, n), repeats=3)
 
     rows = []
     for batch in BATCHES:
-        contenders = {name: lambda name=name, batch=batch: time(name, 28, batch) for name in NAMES}
+        contenders = {name: partial(time, way, 28) for name, way in ways.items()}
         found = paired.in_turn(contenders, rounds)
-        curve = [time(NAMES[0], n, batch) for n in SIZES]
         what = f"2D RNN, {batch} image{'s' * (batch > 1)} of 28 × 28, h = {WIDTH}"
-        grows = paired.grows("n", SIZES, curve)
-        goal = "≥ 7 × (n/4), one image"
-        rows.append(paired.row(what, found, *NAMES, unit="s", growth=grows, goal=goal))
+        growth = paired.grows("n", SIZES, [time(model.forward, n) for n in SIZES])
+        rows.append(paired.row(what, found, *ways, unit="s", growth=growth))
     paired.save("rnn2d", rows)
-
-
-if __name__ == "__main__":
-    main()

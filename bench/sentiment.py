@@ -1,16 +1,14 @@
 """From raw reviews to a test accuracy: our way and the homework's own loop.
 
-So many reviews in IMDB's proportions (35 % training, 15 % validation, 50 % test); both train a
-head on the same frozen encoder for two epochs, on one thread. The homework's loop runs the encoder
-in every pass, in float32, on random batches padded to the longest review, and its GRU over the
-padding. Ours computes the features once, in bfloat16 where that is fast, on batches of similar
+So many reviews of IMDB in its proportions (35 % training, 15 % validation, 50 % test); both train
+a head on the same frozen encoder for two epochs, on one thread. The homework's loop runs the
+encoder in every pass, in float32, on random batches padded to the longest review, and its GRU over
+the padding. Ours computes the features once, in bfloat16 where that is fast, on batches of similar
 length, and its GRU takes as many steps. The row says what accuracy both reached.
-The data come from DATA_DIR, full profile.
 """
 
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,17 +19,13 @@ from torch import Tensor, nn
 from helpers import sentiment_transformer as sentiment
 from helpers.data import imdb
 from helpers.devices import choose_device
-from helpers.text_encoder import Encoder, frozen_features, load_encoder, tokenize
+from helpers.text_encoder import Encoder, TokenRows, frozen_features, load_encoder, tokenize
 
 from . import paired
 
-REVIEWS, EPOCHS, ROUNDS = 768, 2, 1
-SIZES = (48, 96, 192, 384, 768)  # reviews
+EPOCHS, ROUNDS = 2, 1
+SIZES = (48, 96, 192, 384, 768)  # reviews; the last is that of the row
 LENGTH, BATCH, RATE = 512, 32, 1e-3  # tokens of a review, reviews in a batch, learning rate
-OURS = "features computed once"
-THEIRS = "the homework's loop"
-
-Parts = tuple[Tensor, Tensor, Tensor]  # rows to train on, to validate on, to test on
 
 
 class HomeworkModel(nn.Module):
@@ -52,37 +46,34 @@ class HomeworkModel(nn.Module):
         return self.output(self.dropout(torch.cat([final[-2], final[-1]], -1))).squeeze(-1)
 
 
-def homework(encoder: Encoder, texts: list[str], labels: Tensor, parts: Parts, epochs: int):
+def homework(encoder: Encoder, tokens: TokenRows, labels: Tensor, epochs: int) -> float:
     """Test accuracy after so many epochs of the homework's own loop."""
-    tokens = tokenize(texts, encoder.tokenizer, length=LENGTH)
     model = HomeworkModel(encoder)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    training, validation, test = parts
+    training, validation, test = in_proportion(len(labels))
+
+    @torch.no_grad()
+    def accuracy(rows: Tensor) -> float:
+        model.eval()
+        logits = [model(tokens.batch(part)[0]) for part in rows.split(BATCH)]
+        return sentiment.binary_accuracy(torch.cat(logits), labels[rows])
+
     for _ in range(epochs):
         model.train()
         for rows in training[torch.randperm(len(training))].split(BATCH):
-            loss = F.binary_cross_entropy_with_logits(
-                model(tokens.batch(rows)[0]), labels[rows].float()
-            )
+            logits = model(tokens.batch(rows)[0])
+            loss = F.binary_cross_entropy_with_logits(logits, labels[rows].float())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _accuracy(model, tokens, labels, validation)
-    return _accuracy(model, tokens, labels, test)
+        accuracy(validation)
+    return accuracy(test)
 
 
-@torch.no_grad()
-def _accuracy(model: nn.Module, tokens, labels: Tensor, rows: Tensor) -> float:
-    model.eval()
-    logits = [model(tokens.batch(part)[0]) for part in rows.split(BATCH)]
-    return sentiment.evaluate(torch.cat(logits), labels[rows])[1]
-
-
-def ours(encoder: Encoder, texts: list[str], labels: Tensor, parts: Parts, epochs: int):
+def ours(encoder: Encoder, tokens: TokenRows, labels: Tensor, epochs: int) -> float:
     """Test accuracy after so many epochs over features that are computed once."""
     bf16 = choose_device("cpu")[1] == torch.bfloat16
-    tokens = tokenize(texts, encoder.tokenizer, length=LENGTH)
-    training, validation, test = parts
+    training, validation, test = in_proportion(len(labels))
     size = BATCH * int(tokens.lengths.double().mean())  # tokens in a batch of 32 average reviews
     head = sentiment.GRUHead(width=encoder.model.config.hidden_size)
     recipe = sentiment.Recipe(epochs=epochs, rate=RATE, tokens=size, bf16=bf16)
@@ -91,53 +82,38 @@ def ours(encoder: Encoder, texts: list[str], labels: Tensor, parts: Parts, epoch
         how = {"training": training, "validation": validation, "recipe": recipe, "seed": 0}
         sentiment.fit(head, features.batch, tokens.lengths, labels, **how)
         logits = sentiment.predict(head, features.batch, tokens.lengths, test, bf16=bf16)
-    return sentiment.evaluate(logits, labels[test])[1]
+    return sentiment.binary_accuracy(logits, labels[test])
 
 
-def seconds(way: Callable[..., float], accuracies: list[float], *arguments) -> float:
-    """Processor seconds of one way, which a busy machine does not stretch as it does the clock."""
-    torch.manual_seed(0)
-    start = time.process_time()
-    accuracies.append(way(*arguments))
-    return time.process_time() - start
-
-
-def in_proportion(count: int) -> Parts:
-    """The first ``count`` rows in IMDB's proportions."""
+def in_proportion(count: int) -> tuple[Tensor, ...]:
+    """The first ``count`` rows in IMDB's proportions: to train on, to validate on, to test on."""
     sizes = [round(0.35 * count), round(0.15 * count)]
     return torch.arange(count).split([*sizes, count - sum(sizes)])
 
 
 def main() -> None:
-    """Measure all ways in turn, and ours at several sizes; print and record."""
+    """Measure both in turn, and ours at several sizes."""
     torch.set_num_threads(1)
     encoder, pool = load_encoder(), imdb("train", profile="full")
-    draw = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(len(pool.texts), generator=draw)[: max(SIZES)]
-    texts, labels = [pool.texts[i] for i in chosen.tolist()], pool.labels[chosen]
-    ways = {OURS: ours, THEIRS: homework}
-    reached: dict[str, list[float]] = {name: [] for name in ways}
+    order = torch.randperm(len(pool.texts), generator=torch.Generator().manual_seed(0)).tolist()
+    ways = {"features computed once": ours, "the homework's loop": homework}
+    right = {}
 
-    def given(count: int, epochs: int = EPOCHS) -> tuple:
-        return encoder, texts[:count], labels[:count], in_proportion(count), epochs
+    def seconds(name: str, count: int, epochs: int = EPOCHS) -> float:
+        """Processor seconds, which a busy machine does not stretch as it does the clock."""
+        torch.manual_seed(0)
+        start, rows = time.process_time(), order[:count]
+        tokens = tokenize([pool.texts[row] for row in rows], encoder.tokenizer, length=LENGTH)
+        right[name] = ways[name](encoder, tokens, pool.labels[rows], epochs)
+        return time.process_time() - start
 
-    for way in ways.values():
-        way(*given(16, epochs=1))  # what is done once per process
-    found = paired.in_turn(
-        {name: partial(seconds, way, reached[name], *given(REVIEWS)) for name, way in ways.items()},
-        ROUNDS,
-    )
-    percent = {name: 100 * sum(values) / len(values) for name, values in reached.items()}
-    growth = [seconds(ours, [], *given(count)) for count in SIZES]
-    what = (
-        f"raw text to test accuracy, {REVIEWS} reviews, {EPOCHS} epochs, {encoder.name}: "
-        f"{percent[OURS]:.0f} % against {percent[THEIRS]:.0f} % right"
-    )
-    how = {"growth": paired.grows("reviews", SIZES, growth), "goal": "≥ 10 ×"}
-    rows = [paired.row(what, found, OURS, THEIRS, unit="s", **how)]
-    bf16 = choose_device("cpu")[1] == torch.bfloat16
-    paired.save("sentiment", rows, accuracy=reached, data=pool.source, threads=1, bf16=bf16)
-
-
-if __name__ == "__main__":
-    main()
+    for name in ways:
+        seconds(name, 16, epochs=1)  # what is done once per process
+    contenders = {name: partial(seconds, name, SIZES[-1]) for name in ways}
+    found = paired.in_turn(contenders, ROUNDS)
+    reached = " against ".join(f"{100 * right[name]:.0f} %" for name in ways)
+    what = f"raw text to test accuracy, {SIZES[-1]} reviews, {EPOCHS} epochs, {encoder.name}"
+    mine, _ = ways
+    growth = paired.grows("reviews", SIZES, [seconds(mine, count) for count in SIZES])
+    rows = [paired.row(f"{what}: {reached} right", found, *ways, unit="s", growth=growth)]
+    paired.save("sentiment", rows)

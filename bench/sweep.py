@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -19,11 +19,12 @@ from . import paired
 
 RUNS = 10
 SIZES = (2, 4, 8, 16, 32)  # runs
-CELLS = [
-    'profile = "quick"  # budget [quick | full]\nn = 1  # a number [1..]',
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+PARAMETERS = 'profile = "quick"  # budget [quick | full]\nn = 1  # a number [1..]'
+CELLS = (
     "import torch\n\nfrom helpers.report import record",
     'record("trivial/square", n * n)',
-]
+)
 
 
 def main(rounds: int = 1) -> None:
@@ -32,24 +33,17 @@ def main(rounds: int = 1) -> None:
         project = Path(folder)
         shutil.copytree(ROOT / "helpers", project / "helpers")
         shutil.copy(ROOT / "requirements.lock", project)
-        notebook = project / "trivial.ipynb"
-        kernel = {
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-        }
-        cells = [new_code_cell(source) for source in CELLS]
-        cells[0].metadata["tags"] = ["parameters"]
-        nbformat.write(new_notebook(cells=cells, metadata=kernel), notebook)
-        contenders = {
-            "homework sweep": lambda: _per_minute(project, _sweep, fresh=True),
-            "papermill in a loop": lambda: _per_minute(project, _loop, fresh=True),
-        }
+        cells = [new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+        cells += map(new_code_cell, CELLS)
+        nbformat.write(new_notebook(cells=cells, metadata=KERNEL), project / "trivial.ipynb")
+        ways = {"homework sweep": _sweep, "papermill in a loop": _loop}
+        contenders = {name: partial(_per_minute, way, project) for name, way in ways.items()}
         found = paired.in_turn(contenders, rounds)
-        curve = [60 * n / _per_minute(project, _sweep, fresh=True, runs=n) for n in SIZES]
-        again = 60 * SIZES[-1] / _per_minute(project, _sweep, fresh=False, runs=SIZES[-1])
-    grows = paired.grows("runs", SIZES, curve)
-    rows = [paired.row(f"{RUNS} runs of a trivial notebook", found, *found,
-                       unit="runs/min", growth=grows, goal="≥ 3 ×")]  # fmt: skip
-    paired.save("sweep", rows, seconds_to_find_all_done=round(again, 2))
+        growth = paired.grows("runs", SIZES, [_afresh(_sweep, project, n) for n in SIZES])
+        again = paired.seconds(_sweep, project, SIZES[-1])
+    what = f"{RUNS} runs of a trivial notebook"
+    rows = [paired.row(what, found, *ways, unit="runs/min", growth=growth)]
+    paired.save("sweep", rows, seconds_to_find_all_done=again)
 
 
 def _sweep(project: Path, runs: int) -> None:
@@ -63,14 +57,12 @@ def _loop(project: Path, runs: int) -> None:
         subprocess.run([*command, "-p", "n", str(n)], cwd=project, check=True, capture_output=True)
 
 
-def _per_minute(project: Path, way, *, fresh: bool, runs: int = RUNS) -> float:
-    if fresh:
-        for name in ("data", "build"):
-            shutil.rmtree(project / name, ignore_errors=True)
-    started = time.perf_counter()
-    way(project, runs)
-    return 60 * runs / (time.perf_counter() - started)
+def _per_minute(way, project: Path) -> float:
+    return 60 * RUNS / _afresh(way, project, RUNS)
 
 
-if __name__ == "__main__":
-    main()
+def _afresh(way, project: Path, runs: int) -> float:
+    """Wall-clock seconds of so many runs, none of which is done."""
+    for name in ("data", "build"):
+        shutil.rmtree(project / name, ignore_errors=True)
+    return paired.seconds(way, project, runs)

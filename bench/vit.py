@@ -2,30 +2,45 @@
 
 The same architecture for all: patches of 4 × 4, width 64, 6 layers, 4 heads of 16, batches of
 128 of the real images, mirrored at random, AdamW. The others get what their documentation
-shows: torchvision's data set behind a DataLoader with two workers. They are no dependencies:
+shows: a data set behind a DataLoader, here with a worker per thread. They are no dependencies:
 ``make bench`` installs them from bench/requirements.lock.
 """
 
-import os
-import subprocess
-import sys
-import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pkgutil import resolve_name
 
 import torch
 import torch.nn.functional as F
+from torch.utils.benchmark import Timer
+from torch.utils.data import DataLoader, default_collate
 
 from helpers import vit_training
 from helpers.data import fashion_mnist
-from helpers.devices import choose_device, matrix_limit
+from helpers.devices import choose_device
 
 from . import paired
 
 STEPS, WARM, BATCH = 20, 4, 128
 WIDTH, LAYERS, HEADS = 64, 6, 4
 DEPTHS = (2, 4, 6, 8, 10)  # layers
+SETTINGS = {1: "one process", 2: "two processes of a thread"}
+PEERS = {  # where the class is, and how it calls our architecture
+    "vit-pytorch": ("vit_pytorch:ViT", {
+        "image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 10, "dim": WIDTH,
+        "depth": LAYERS, "heads": HEADS, "dim_head": WIDTH // HEADS, "mlp_dim": 4 * WIDTH,
+        "pool": "mean"}),
+    "timm": ("timm.models.vision_transformer:VisionTransformer", {
+        "img_size": 28, "patch_size": 4, "in_chans": 1, "num_classes": 10, "embed_dim": WIDTH,
+        "depth": LAYERS, "num_heads": HEADS}),
+    "torchvision": ("torchvision.models.vision_transformer:VisionTransformer", {
+        "image_size": 28, "patch_size": 4, "num_classes": 10, "hidden_dim": WIDTH,
+        "num_layers": LAYERS, "num_heads": HEADS, "mlp_dim": 4 * WIDTH}),
+}  # fmt: skip
 
 
-def ours(layers: int = LAYERS) -> float:
+def ours(layers: int) -> float:
     """Images per second of helpers.vit_training."""
     data = fashion_mnist("train", profile="full")
     images = vit_training.ImageSet(data.images, data.labels)
@@ -37,7 +52,7 @@ def ours(layers: int = LAYERS) -> float:
     return _rate(lambda: vit_training.train_step(model, next(batches), optimizers, 0.1))
 
 
-def theirs(make_model) -> float:
+def theirs(name: str) -> float:
     """Images per second of another library's model, trained as its users would."""
     from torchvision.transforms import v2
 
@@ -46,10 +61,11 @@ def theirs(make_model) -> float:
     to_float = v2.ToDtype(torch.float32, scale=True)
     change = v2.Compose([v2.RandomHorizontalFlip(), to_float, normalize])
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
-    loader = torch.utils.data.DataLoader(
-        _Changed(pictures, change), BATCH, shuffle=True, num_workers=2
+    collate = partial(_changed, change)
+    loader = DataLoader(
+        pictures, BATCH, shuffle=True, num_workers=torch.get_num_threads(), collate_fn=collate
     )
-    model, batches = make_model(), iter(loader)
+    model, batches = peer(name), iter(loader)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step() -> None:
@@ -62,104 +78,56 @@ def theirs(make_model) -> float:
     return _rate(step)
 
 
-class _Changed(torch.utils.data.Dataset):
-    def __init__(self, pictures: list, change) -> None:
-        self.pictures, self.change = pictures, change
+def peer(name: str) -> torch.nn.Module:
+    """Another library's model."""
+    where, how = PEERS[name]
+    model = resolve_name(where)(**how)
+    if name == "torchvision":  # it is made for three channels
+        model.conv_proj = torch.nn.Conv2d(1, WIDTH, 4, stride=4)
+    return model
 
-    def __len__(self) -> int:
-        return len(self.pictures)
 
-    def __getitem__(self, i: int) -> tuple:
-        image, label = self.pictures[i]
-        return self.change(image), label
+def _changed(change, pictures: list) -> list[torch.Tensor]:
+    return default_collate([(change(image), label) for image, label in pictures])
 
 
 def _rate(step) -> float:
     for _ in range(WARM):
         step()
-    started = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    return BATCH * STEPS / (time.perf_counter() - started)
+    return BATCH * STEPS / paired.seconds(lambda: [step() for _ in range(STEPS)])
 
 
-def vit_pytorch():
-    """Lucidrains' ViT with heads of 16, as the others have."""
-    from vit_pytorch import ViT
-
-    return ViT(image_size=28, patch_size=4, num_classes=10, dim=WIDTH, depth=LAYERS, heads=HEADS,
-               dim_head=WIDTH // HEADS, mlp_dim=4 * WIDTH, channels=1, pool="mean")  # fmt: skip
-
-
-def timm():
-    """Hugging Face's pytorch-image-models."""
-    from timm.models.vision_transformer import VisionTransformer
-
-    return VisionTransformer(img_size=28, patch_size=4, in_chans=1, num_classes=10,
-                             embed_dim=WIDTH, depth=LAYERS, num_heads=HEADS)  # fmt: skip
+def alone(name: str, layers: int = LAYERS, *, processes: int = 1) -> float:
+    """Images per second in fresh processes that share two threads, all of them together."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        runs = [pool.submit(_alone, name, layers, 2 // processes) for _ in range(processes)]
+        return sum(run.result() for run in runs)
 
 
-def torchvision():
-    """torchvision's, whose first layer takes three channels: it gets one, repeated."""
-    from torchvision.models.vision_transformer import VisionTransformer
-
-    class Gray(VisionTransformer):
-        def forward(self, x):
-            return super().forward(x.expand(-1, 3, -1, -1))
-
-    return Gray(image_size=28, patch_size=4, num_layers=LAYERS, num_heads=HEADS,
-                hidden_dim=WIDTH, mlp_dim=4 * WIDTH, num_classes=10)  # fmt: skip
+def _alone(name: str, layers: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return theirs(name) if name in PEERS else ours(layers)
 
 
-PEERS = {"vit-pytorch": vit_pytorch, "timm": timm, "torchvision": torchvision}
+def product_limit() -> float:
+    """Operations per second in a product of two large matrices on two threads, at best."""
+    a = torch.randn(1024, 1024, dtype=choose_device("cpu")[1])
+    product = Timer("a @ a", globals={"a": a}, num_threads=2).blocked_autorange(min_run_time=1)
+    return 2 * 1024**3 / min(product.times)
 
 
 def main(rounds: int = 2) -> None:
-    """All in turn, each in a process of its own; then our share of the machine's limit."""
-    torch.set_num_threads(2)  # for the limit, too, whatever the machine has
-    names = ["ours", *PEERS]
-    contenders = {name: lambda name=name: _alone(name) for name in names}
-    found = paired.in_turn(contenders | {"ours, two processes": _two_processes}, rounds)
-    curve = [1 / _result(_start("ours", threads=2, layers=depth)) for depth in DEPTHS]
-    grows = paired.grows("layers", DEPTHS, curve)
-    what = "training a ViT (width 64, 6 layers)"
-    rows = [
-        paired.row(what, found, mine, peer, unit="images/s", growth=grows, goal="≥ 2.5 × the best")
-        for mine in ("ours", "ours, two processes")
-        for peer in PEERS
-    ]
-    for r, mine in zip(rows, ["one process"] * 3 + ["two processes of a thread"] * 3, strict=True):
-        r["what"] += f", {mine}"
+    """All in turn, each in processes of its own; then our share of the machine's limit."""
+    growth = paired.grows("layers", DEPTHS, [1 / alone("ours", depth) for depth in DEPTHS])
+    rows = []
+    for processes, setting in SETTINGS.items():
+        names = ("ours", *PEERS)
+        contenders = {name: partial(alone, name, processes=processes) for name in names}
+        found = paired.in_turn(contenders, rounds)
+        what = f"training a ViT (width {WIDTH}, {LAYERS} layers), {setting}"
+        how = {"unit": "images/s", "growth": growth}
+        rows += [paired.row(what, found, "ours", name, **how) for name in PEERS]
     arithmetic = 3 * vit_training.product_operations(layers=LAYERS, width=WIDTH)
-    share = max(found["ours, two processes"]) * arithmetic / matrix_limit(*choose_device("cpu"))
+    share = max(found["ours"]) * arithmetic / product_limit()  # of two processes
     paired.save("vit", rows, share_of_matrix_product_limit=round(share, 3))
-
-
-def _alone(name: str) -> float:
-    return _result(_start(name, threads=2))
-
-
-def _two_processes() -> float:
-    return sum([_result(run) for run in [_start("ours", threads=1) for _ in range(2)]])
-
-
-def _result(run: subprocess.Popen) -> float:
-    """The number that a process prints last. Raises RuntimeError if it failed."""
-    printed, _ = run.communicate()
-    if run.returncode:
-        raise RuntimeError(f"{' '.join(run.args)} failed: its message is above")
-    return float(printed.split()[-1])
-
-
-def _start(name: str, threads: int, layers: int = LAYERS) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "bench.vit", name, str(layers)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:]:
-        torch.manual_seed(0)
-        print(ours(int(sys.argv[2])) if sys.argv[1] == "ours" else theirs(PEERS[sys.argv[1]]))
-    else:
-        main()

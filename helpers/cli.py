@@ -1,6 +1,5 @@
 """The command ``homework``: what Make calls, and what a person may call directly."""
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .pdf.errors import UserError
+from .pdf.errors import exit_status
 
 PROFILE = click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
 WORK = click.option("--work", type=Path, required=True, help="build/<profile>")
@@ -38,29 +37,15 @@ class Commands(click.Group):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake, or a full disk, is one line and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
-        if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
-            stream.reconfigure(errors="replace")
+    """Run one command, and return its exit status."""
+    how = {"prog_name": "homework", "standalone_mode": False}
     try:
-        status = homework.main(arguments, prog_name="homework", standalone_mode=False)
-        sys.stdout.flush()  # here, where a full disk can be told
-        return status or 0
+        return exit_status(lambda: homework.main(arguments, **how))
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except UserError as error:
-        print(f"homework: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # no space left, no permission, a folder where a file should be
-        if error.strerror is None:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"homework: {place}{error.strerror}", file=sys.stderr)
-        return 2
     except click.Abort as error:
-        if multiprocessing.parent_process() is None:  # else that one says so
-            print("homework: stopped", *error.args, file=sys.stderr)
+        print("homework: stopped", *error.args, file=sys.stderr)
         return 130
 
 
@@ -76,13 +61,12 @@ def homework() -> None:
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="a parameter")
 @TIMEOUT
 @click.option("--as-is", is_flag=True, help="take the outputs it was saved with")
-@click.option("--fork", is_flag=True, hidden=True)
-def execute(notebook: Path, target: Path, given, timeout: int, as_is: bool, **how) -> None:
+def execute(notebook: Path, target: Path, given, timeout: int, as_is: bool, profile: str) -> None:
     """Run a notebook."""
     from .pdf import execute as run
 
-    pairs, seconds = dict(given), timeout or None
-    found, ran = run.execute(notebook, target, given=pairs, timeout=seconds, as_is=as_is, **how)
+    how = {"given": dict(given), "profile": profile, "timeout": timeout or None, "as_is": as_is}
+    found, ran = run.execute(notebook, target, **how)
     run.refuse_failed_claims(found, target)
     told = "executed" if ran else "as it was saved" if as_is else "code unchanged, outputs kept"
     print(f"{notebook.stem}: {told}")

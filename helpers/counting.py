@@ -1,17 +1,16 @@
 """What a computation costs: operations and live memory, counted exactly, and time, measured."""
 
 import math
-import statistics
 import time
-import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 
 def parameter_count(model: torch.nn.Module) -> int:
@@ -78,45 +77,35 @@ def plain(array: np.ndarray) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64).view(array.shape)
 
 
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors alive at once, other than those that were there before.
-
-    ``peak`` is the most of them. Sees every tensor that an operation returns, each storage once
-    however many views it has; not the scratch memory inside one fused kernel.
-    """
+class _LiveBytes(TorchDispatchMode):
+    """Watches which storages there are, each once however many views it has."""
 
     def __init__(self):
         super().__init__()
-        self.live = self.peak = 0
-        self._storages = {}  # by address, for as long as the storage lives
+        self.peak, self._live = 0, WeakIdKeyDictionary()  # a storage leaves when it is freed
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        for tensor in _tensors((args, kwargs)):
-            self._enter(tensor.untyped_storage(), counted=False)
+        for storage in _storages((args, kwargs)):
+            self._live.setdefault(storage, 0)  # was there before
         result = operation(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
-            self._enter(tensor.untyped_storage(), counted=True)
+        for storage in _storages(result):
+            self._live.setdefault(storage, storage.nbytes())
+        self.peak = max(self.peak, sum(self._live.values()))
         return result
 
-    def _enter(self, storage: torch.UntypedStorage, counted: bool) -> None:
-        key = storage._cdata
-        if key in self._storages:
-            return
-        size = storage.nbytes() if counted else 0
-        self._storages[key] = weakref.finalize(storage, self._leave, key, size)
-        self.live += size
-        self.peak = max(self.peak, self.live)
 
-    def _leave(self, key: int, size: int) -> None:
-        del self._storages[key]
-        self.live -= size
+def _storages(tree) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
-def memory(function: Callable, *arguments) -> LiveBytes:
-    """``peak`` bytes of what ``function(*arguments)`` allocates, its result included."""
-    with torch.no_grad(), LiveBytes() as counter:
+def memory(function: Callable, *arguments) -> int:
+    """The most bytes alive at once of what ``function(*arguments)`` allocates, result included.
+
+    Sees every tensor that an operation returns, not the scratch memory inside one fused kernel.
+    """
+    with torch.no_grad(), _LiveBytes() as counter:
         function(*arguments)
-    return counter
+    return counter.peak
 
 
 def seconds(function: Callable, *arguments, repeats: int = 5, at_least: float = 0.02) -> float:
@@ -134,28 +123,3 @@ def seconds(function: Callable, *arguments, repeats: int = 5, at_least: float = 
             function(*arguments)
             times.append(time.thread_time() - start)
     return min(times)
-
-
-def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """The p in cost ∝ sizeᵖ: slope of the least-squares line through the logarithms."""
-    x, y = ([math.log(value) for value in values] for values in (sizes, costs))
-    return statistics.linear_regression(x, y).slope
-
-
-def crossover(sizes: Sequence[float], cheap: Sequence[float], dear: Sequence[float]) -> float:
-    """The size from which on ``cheap`` costs less than ``dear``, interpolated in logarithms.
-
-    −∞ if ``cheap`` costs less at every size, ∞ if it does not at the last.
-    """
-    gap = [math.log(a / b) for a, b in zip(cheap, dear, strict=True)]
-    if gap[-1] >= 0:
-        return math.inf
-    after = len(gap) - next((i for i, g in enumerate(reversed(gap)) if g >= 0), len(gap))
-    if after == 0:
-        return -math.inf
-    share = gap[after - 1] / (gap[after - 1] - gap[after])
-    return sizes[after - 1] * (sizes[after] / sizes[after - 1]) ** share
-
-
-def _tensors(tree) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]

@@ -1,7 +1,4 @@
-"""Where to compute, in which type of numbers, and how fast that could be."""
-
-import math
-import time
+"""Where to compute, and in which type of numbers."""
 
 import torch
 
@@ -30,14 +27,3 @@ def describe(device: str, dtype: torch.dtype) -> str:
         return f"{torch.cuda.get_device_name()}, {kind}"
     threads = torch.get_num_threads()
     return f"cpu, {threads} thread{'s' * (threads > 1)}, {kind}"
-
-
-def matrix_limit(device: str, dtype: torch.dtype, *, size: int = 1024, tries: int = 10) -> float:
-    """Operations per second in a product of two large square matrices, the best of some."""
-    a = torch.randn(size, size, dtype=dtype, device=device)
-    best = math.inf
-    for _ in range(tries):
-        started = time.perf_counter()
-        (a @ a)[0, 0].item()  # asks for a result, so that a GPU has to finish
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best

@@ -1,16 +1,19 @@
 """The benchmarks leave what they find as it is, and keep their books in order."""
 
-import math
+import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pdf_fixtures import ROOT
 
-from bench import attention, paired, vit
+from bench import paired, vit
 from bench import pdf as pdf_bench
+from helpers.vit_training import product_operations
 
 MAKE = """#!/bin/sh
 echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
-[ -e helpers ] && [ -e data/results ] && [ -n "$DATA_DIR" ]
+[ -e helpers ] && [ -e data/results ]
 """
 
 
@@ -44,33 +47,39 @@ def test_the_pdf_is_measured_in_a_copy(log, monkeypatch):
     assert saved.keys() == {"seconds_again", "seconds_after_prose_changed"}
 
 
-def test_the_pdf_is_given_the_data_that_are_used_here(log, monkeypatch, tmp_path):
-    (tmp_path / "make").write_text(f'#!/bin/sh\necho "$DATA_DIR" > {log}')
-    for given, found in (("~/sets", tmp_path / "sets"), ("data/here", ROOT / "data" / "here")):
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("DATA_DIR", given)
-        pdf_bench.make(tmp_path)
-        assert log.read_text().strip() == str(found)
+@pytest.mark.parametrize(
+    ("unit", "ratios"), [("images/s", [3, 2, 6]), ("s", [1 / 3, 1 / 2, 1 / 6])]
+)
+def test_more_is_better_round_by_round(unit, ratios):
+    found = {"we": [3.0, 4.0, 6.0], "they": [1.0, 2.0, 1.0]}
+    row = paired.row("work", found, "we", "they", unit=unit, growth="n^1.00")
+    assert (row["ours"], row["theirs"]) == (4, 1)
+    assert [row[key] for key in ("ratio", "least", "most")] == [
+        find(ratios) for find in (statistics.median, min, max)
+    ]
 
 
-def test_the_limit_of_the_machine_is_that_of_as_many_threads_as_the_runs(monkeypatch):
-    threads, saved = [], {}
+@given(power=st.floats(-3, 3), factor=st.floats(1e-3, 1e3))
+def test_the_exponent_of_a_power_law_is_found(power, factor):
+    sizes = [64, 128, 256, 512, 1024]
+    size, found = paired.grows("n", sizes, [factor * n**power for n in sizes]).split("^")
+    assert size == "n"
+    assert float(found) == pytest.approx(power, abs=0.0051)
 
-    def limit(*_):
-        assert threads == [2]
-        return 1.0
 
-    monkeypatch.setattr(vit.torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(vit, "matrix_limit", limit)
-    monkeypatch.setattr(vit, "_start", lambda *_, **settings: settings)
-    monkeypatch.setattr(vit, "_result", lambda run: run["threads"])
-    monkeypatch.setattr(
-        paired, "save", lambda topic, rows, **more: saved.update(more, rows=len(rows))
-    )
+def test_each_peer_trains_the_vit_in_our_setting(monkeypatch):
+    """Images per second: a peer 2 in each process, ours 3; the machine could do 12."""
+    saved = {}
+
+    def alone(name, layers=vit.LAYERS, processes=1):
+        return processes * (3.0 if name == "ours" else 2.0)
+
+    monkeypatch.setattr(vit, "alone", alone)
+    work = 3 * product_operations(layers=vit.LAYERS, width=vit.WIDTH)
+    monkeypatch.setattr(vit, "product_limit", lambda: 12.0 * work)
+    monkeypatch.setattr(paired, "save", lambda topic, rows, **more: saved.update(more, rows=rows))
     vit.main(rounds=1)
-    assert saved["rows"] == 2 * len(vit.PEERS)
-    assert saved["share_of_matrix_product_limit"] > 0
-
-
-def test_a_way_that_is_always_cheaper_is_told_from_one_that_never_is():
-    assert [attention.finite(size) for size in (-math.inf, 700.0, math.inf)] == [0, 700.0, None]
+    assert [(row["against"], row["ours"], row["theirs"]) for row in saved["rows"]] == [
+        (peer, 3 * processes, 2 * processes) for processes in (1, 2) for peer in vit.PEERS
+    ]
+    assert saved["share_of_matrix_product_limit"] == 0.5

@@ -1,17 +1,12 @@
-"""Counters of operations and memory against what is known, fits against exact power laws."""
+"""Counters of operations and memory against what is known, and of time."""
 
-import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from helpers.counting import crossover, growth_exponent, memory, numbers, plain, seconds
-
-sizes = [64, 128, 256, 512, 1024]
+from helpers.counting import memory, numbers, plain, seconds
 
 
 def test_numbers_count_what_numpy_does_with_them():
@@ -41,9 +36,7 @@ def test_numbers_count_what_numpy_does_with_them():
 )
 def test_memory_is_the_most_alive_at_once(function, peak, device):
     x = torch.zeros(10, 100, device=device)
-    counter = memory(function, x)
-    assert counter.peak == peak * 4000
-    assert counter.live == 0
+    assert memory(function, x) == peak * 4000
 
 
 @pytest.mark.parametrize(
@@ -61,28 +54,3 @@ def test_time_is_the_least_of_several_runs(monkeypatch, repeats, at_least, count
     found = seconds(work, torch.ones(1, requires_grad=True), repeats=repeats, at_least=at_least)
     assert found == min([5.0, 2.0, 1.0, 0.5][:counted])
     assert len(list(durations)) == 5 - counted
-
-
-@given(power=st.floats(-3, 3), factor=st.floats(1e-3, 1e3))
-def test_the_exponent_of_a_power_law_is_found(power, factor):
-    fitted = growth_exponent(sizes, [factor * size**power for size in sizes])
-    assert fitted == pytest.approx(power, abs=1e-9)
-
-
-@given(at=st.floats(65, 1020))
-def test_power_laws_cross_where_they_do(at):
-    cheap, dear = [at * size for size in sizes], [size**2 for size in sizes]
-    assert crossover(sizes, cheap, dear) == pytest.approx(at, rel=1e-9)
-
-
-def test_without_a_crossing_it_is_infinite():
-    low, high = [1] * 5, [2] * 5
-    assert crossover(sizes, low, high) == -math.inf
-    assert crossover(sizes, high, low) == math.inf
-    assert crossover(sizes, low, low) == math.inf  # never less
-
-
-def test_the_last_crossing_counts():
-    assert crossover(sizes, [1, 3, 1, 3, 1], [2] * 5) == pytest.approx(
-        512 * 2 ** (math.log(1.5) / math.log(3))
-    )

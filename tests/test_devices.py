@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.devices import choose_device, describe, matrix_limit
+from helpers.devices import choose_device, describe
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
@@ -25,9 +25,3 @@ def test_bfloat16_is_for_processors_that_multiply_in_it(monkeypatch, unit, dtype
 def test_the_stamp_says_what_computes(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert describe("cpu", torch.bfloat16) == "cpu, 2 threads, bfloat16"
-
-
-def test_the_limit_is_that_of_the_fastest_product(monkeypatch):
-    clock = iter([0.0, 2.0, 5.0, 5.5, 9.0, 10.0])  # three products: 2, ½ and 1 second
-    monkeypatch.setattr("helpers.devices.time.perf_counter", lambda: next(clock))
-    assert matrix_limit("cpu", torch.float32, size=10, tries=3) == 2 * 10**3 / 0.5

@@ -10,6 +10,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 from .edition import Edition, file_name, read_edition
+from .errors import exit_status
 from .execute import execute, for_make, refuse_failed_claims
 from .notebook import RESULTS, ROOT, Run, data_at_hand, inputs, read_run, write_atomically
 
@@ -41,13 +42,17 @@ class Task:
 
     def run(self, fork: bool) -> None:
         """Do it all, in a process of its own whose exit status says how it went."""
-        from ..cli import main
+        try:
+            sys.exit(exit_status(lambda: self._run(fork)))
+        except KeyboardInterrupt:  # who started this process says so
+            sys.exit(130)
 
-        options = ["--profile", self.profile, "--timeout", str(self.timeout), *["--fork"] * fork]
-        status = main(["execute", str(self.source), str(self.executed), *options])
-        if not status and self.body:
-            status = main(["render", str(self.executed), str(self.body)])
-        sys.exit(status)
+    def _run(self, fork: bool) -> None:
+        how = {"profile": self.profile, "timeout": self.timeout or None, "fork": fork}
+        run, _ = execute(self.source, self.executed, **how)
+        refuse_failed_claims(run, self.executed)
+        print(f"{self.source.stem}: executed", flush=True)
+        self.render()
 
     def render(self) -> None:
         """Render what is newer than its LaTeX, or older than the press."""

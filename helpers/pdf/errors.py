@@ -1,5 +1,27 @@
-"""The one kind of error that a person is meant to read."""
+"""The one kind of error that a person is meant to read, and how it is told."""
+
+import sys
+from collections.abc import Callable
 
 
 class UserError(Exception):
     """A mistake that the user can mend: what is wrong, where, and what to do, in two lines."""
+
+
+def exit_status(work: Callable[[], int | None]) -> int:
+    """Do ``work``: 0, or what it returns; a user's mistake, or a full disk, is a line and 2."""
+    for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
+        if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
+            stream.reconfigure(errors="replace")
+    try:
+        status = work()
+        sys.stdout.flush()  # here, where a full disk can be told
+        return status or 0
+    except UserError as error:
+        print(f"homework: {error}", file=sys.stderr)
+    except OSError as error:  # no space left, no permission, a folder where a file should be
+        if error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"homework: {place}{error.strerror}", file=sys.stderr)
+    return 2
