@@ -11,6 +11,7 @@ import pytest
 from pdf_fixtures import like_a_clone
 
 from bench.__main__ import in_readme, recorded
+from helpers.pdf.colab import readdressed
 from helpers.pdf.edition import editions, read_edition
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,7 @@ def test_each_command_runs(checkout, tmp_path, command):
 
 
 def test_the_two_commands_come_first():
+    assert readdressed(README) == README, "run `make badges`"
     assert COMMANDS[0] == f"git clone {ADDRESS} homework && cd homework"
     assert [shlex.split(command) for command in COMMANDS[1:3]] == [
         ["make", "pdf"],
