@@ -38,7 +38,7 @@ def cheaply(command: str) -> str:
         return f"{command} --dry-run"
     if " sweep " in command:
         return f"{command} --dry-run"
-    if "/dask " in command:
+    if "/dask " in command or " new " in command:
         return f"{command} --help"
     return command
 
