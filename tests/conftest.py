@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from helpers.sweep.runs import cores
+
 ROOT = Path(__file__).parents[1]
 # The questions of this course, and the tests that are about them rather than about the tool: who
 # removes our notebooks needs no tests of them.
@@ -33,6 +35,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name in ABOUT:
             item.add_marker("course")
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, since some tests wait for what they have stopped."""
+    return cores() + 1
 
 
 settings.register_profile("homework", deadline=None)  # a busy machine is not a failed test

@@ -12,7 +12,16 @@ from pathlib import Path
 from .edition import Edition, file_name, read_edition
 from .errors import exit_status
 from .execute import execute, for_make, refuse_failed_claims
-from .notebook import RESULTS, ROOT, Run, data_at_hand, inputs, read_run, write_atomically
+from .notebook import (
+    RESULTS,
+    ROOT,
+    Run,
+    data_at_hand,
+    inputs,
+    read_run,
+    read_text,
+    write_atomically,
+)
 
 SENTENCES = {True: "as it was saved", False: "code unchanged, outputs kept"}  # as_is or not
 
@@ -106,7 +115,8 @@ def _all_run(tasks: list[Task], jobs: int) -> bool:
     from .kernels import share_imports
 
     share = len(tasks) > 1 and sys.platform == "linux"  # macOS's libraries don't bear a fork
-    context = share_imports() if share else multiprocessing.get_context("spawn")
+    torch = sum("import torch" in read_text(task.source) for task in tasks) > 1
+    context = share_imports(torch) if share else multiprocessing.get_context("spawn")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended below
     running: dict[int, multiprocessing.process.BaseProcess] = {}
     waiting, good = list(tasks), True  # the last question trains most: it begins

@@ -15,7 +15,8 @@ from .notebook import code_cells
 
 IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize",
            "papermill.engines", "ipykernel.kernelapp", "ipykernel.zmqshell",
-           "helpers.report", "torch", "torch._dynamo", "torchvision.datasets"]  # fmt: skip
+           "helpers.report"]  # fmt: skip
+TORCH = ["torch", "torch._dynamo", "torchvision.datasets"]
 
 MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 
@@ -46,12 +47,12 @@ class Engine(NBClientEngine):
         cls.client.execute(env=environment)
 
 
-def share_imports() -> ForkServerContext:
+def share_imports(torch: bool) -> ForkServerContext:
     """Processes of this context are forked from one that has imported all that, and no more."""
     os.environ["PYTHONHASHSEED"] = "0"  # a kernel can't have another
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # likewise
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTS)
+    context.set_forkserver_preload([*IMPORTS, *TORCH * torch])
     return context
 
 
