@@ -105,7 +105,7 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
 def _here(workers: int) -> Iterator["Client"]:
     """A client of processes of this machine, which end with it."""
     # Workers fork from one process that has imported what each needs; it imports while we do.
-    # Ours come first: they spare papermill a second of jsonschema (see ``helpers.pdf``).
+    # Ours come first: they spare papermill a second of jsonschema (see ``helpers``).
     modules = ["helpers.pdf.execute", "helpers.sweep.runs", "papermill", "distributed.nanny"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us alone
