@@ -115,7 +115,8 @@ def project(tmp_path):
     return tmp_path
 
 
-CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')\nopen('../data/named.csv')"
+CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')\nopen('../data/named.csv')\n"
+CODE += f"print('{200 * '长'}')"  # more than a file's name may have
 
 
 def key(project, notebook, **values):

@@ -258,7 +258,8 @@ def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path
     beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
     code = "\n".join(cell.source for cell in code_cells(notebook))
     texts = sorted(set(re.findall(r"""["']([^"'\n]{1,200})["']""", code)))
-    named = [path for text in texts if (path := Path(os.path.normpath(folder / text))).is_file()]
+    paths = (os.path.normpath(folder / text) for text in texts)
+    named = [Path(path) for path in paths if os.path.isfile(path)]  # a long text is no error here
     lock = [path for path in [root / "requirements.lock"] if path.is_file()]
     return [*helper_modules(notebook, root), *beside, *named, *records(notebook, root), *lock]
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import os
 import re
 import tempfile
 import urllib.parse
@@ -62,7 +63,7 @@ class Pictures:
             return self._fetch(address)
         name = urllib.parse.unquote(address.split("?")[0]).removeprefix("file://")
         for place in self.places:
-            if (place / name).is_file():
+            if os.path.isfile(place / name):  # of what is no name, too
                 return (place / name).read_bytes()
         raise NoPicture("there is no such file beside the notebook")
 
