@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from helpers.sweep.runs import cores
+import helpers  # noqa: F401 before nbformat, whose import it shortens
 
 ROOT = Path(__file__).parents[1]
 # The questions of this course, and the tests that are about them rather than about the tool: who
@@ -19,6 +19,7 @@ COURSE = (
     "attention_complexity attention_copying cnn_vs_rnn review_finetuning rnn2d_parameters "
     "rnn_recurrence sentiment_transformer skipgram_sampling vit_sweep vit_training"
 ).split()
+LONGEST = "test_make test_sweep_engine test_colab test_rnn2d_parameters test_execute test_typeset"
 ABOUT = {f"test_{name}.py": name for name in COURSE}
 ABOUT |= dict.fromkeys(("test_readme.py", "test_course.py"), "rnn_recurrence")
 collect_ignore = [
@@ -29,17 +30,12 @@ collect_ignore = [
 def pytest_collection_modifyitems(items):
     """Mark tests of the course's answers: ``pytest -m "not course"`` tests the tool alone.
 
-    The file that takes longest comes first, so that all processes end at about the same time.
+    The files that take longest come first, so that all processes end at about the same time.
     """
-    items.sort(key=lambda item: item.path.name != "test_make.py")
+    items.sort(key=lambda item: LONGEST.find(item.path.stem) % 1000)  # the rest, −1, last
     for item in items:
         if item.path.name in ABOUT:
             item.add_marker("course")
-
-
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores, since some tests wait for what they have stopped."""
-    return cores() + 1
 
 
 settings.register_profile("homework", deadline=None)  # a busy machine is not a failed test
