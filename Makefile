@@ -144,7 +144,7 @@ tex: ## TeX and its fonts, through apt where that is allowed
 build/.tex:
 	@$(MAKE) tex
 
-RESOLVE := uv pip compile --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --upgrade
+RESOLVE := uv pip compile --universal --generate-hashes --no-annotate --no-header --quiet --upgrade
 lock: $(READY) ## renew requirements.lock and those of the optional lanes
 	@$(BIN)/$(RESOLVE) --all-extras pyproject.toml -o requirements.lock
 	@$(BIN)/$(RESOLVE) --python-version 3.11 tests/torchtext/requirements.in -o tests/torchtext/requirements.lock

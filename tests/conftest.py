@@ -19,7 +19,7 @@ COURSE = (
     "attention_complexity attention_copying cnn_vs_rnn review_finetuning rnn2d_parameters "
     "rnn_recurrence sentiment_transformer skipgram_sampling vit_sweep vit_training"
 ).split()
-LONGEST = "test_make test_sweep_engine test_colab test_rnn2d_parameters test_execute test_typeset"
+LONGEST = "make sweep_engine colab rnn2d_parameters execute typeset".split()
 ABOUT = {f"test_{name}.py": name for name in COURSE}
 ABOUT |= dict.fromkeys(("test_readme.py", "test_course.py"), "rnn_recurrence")
 collect_ignore = [
@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items):
 
     The files that take longest come first, so that all processes end at about the same time.
     """
-    items.sort(key=lambda item: LONGEST.find(item.path.stem) % 1000)  # the rest, −1, last
+    order = {f"test_{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         if item.path.name in ABOUT:
             item.add_marker("course")
