@@ -84,11 +84,11 @@ def test_a_failing_cell_is_shown_and_the_notebook_kept(notebooks, tmp_path):
         ("import os; os._exit(1)", "kernel died"),
         ("import absent.part", r"`%pip install absent` in a cell brings it"),
         ("import time; time.sleep(99)", "longer than 1 s"),
-        ("while True: print('x' * 9999)", "printed more than 1 MB"),
+        ("while True: print('x' * 9999)", "printed more than 0.1 MB"),
     ],
 )
 def test_what_goes_wrong_is_told_with_what_helps(notebooks, tmp_path, monkeypatch, code, message):
-    monkeypatch.setattr("helpers.pdf.kernels.MAX_OUTPUT", 1_000_000)
+    monkeypatch.setattr("helpers.pdf.kernels.MAX_OUTPUT", 100_000)
     source = write(source_notebook(code), notebooks / "a.ipynb")
     with pytest.raises(UserError, match=message):
         execute(source, tmp_path / "out.ipynb", timeout=1 if "sleep" in code else 200)

@@ -147,7 +147,7 @@ def test_training_claims_hold_on_the_stand_in(proofs, folder):
     cells = [cell for cell in cells if "= panels(" not in cell]
     (load,) = (cell for cell in cells if "= fashion_mnist(" in cell)
     (start,) = (i for i, cell in enumerate(cells) if "def canvases(" in cell)
-    state, claims = proofs.state | {"repeats": 2}, {}
+    state, claims = proofs.state | {"repeats": 2, "steps": 50}, {}
     for cell in [load, *cells[start:]]:
         claims |= proofs.run(cell, state)
     assert state["training"].stand_in
