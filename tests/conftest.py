@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import helpers  # noqa: F401 before nbformat, whose import it shortens
+from helpers.sweep.runs import cores
 
 ROOT = Path(__file__).parents[1]
 # The questions of this course, and the tests that are about them rather than about the tool: who
@@ -25,6 +26,11 @@ ABOUT |= dict.fromkeys(("test_readme.py", "test_course.py"), "rnn_recurrence")
 collect_ignore = [
     file for file, name in ABOUT.items() if not (ROOT / "notebooks" / f"{name}.ipynb").exists()
 ]
+
+
+def pytest_xdist_auto_num_workers():
+    """Half as many processes again as cores: a third of the time, tests wait for others."""
+    return min(cores() * 3 // 2, 8)  # more would wait for the longest file
 
 
 def pytest_collection_modifyitems(items):

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pdf_fixtures import ROOT
 
-from bench import paired, vit
+from bench import paired
 from bench import pdf as pdf_bench
-from helpers.vit_training import product_operations
 
 MAKE = """#!/bin/sh
 echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
@@ -65,21 +64,3 @@ def test_the_exponent_of_a_power_law_is_found(power, factor):
     size, found = paired.grows("n", sizes, [factor * n**power for n in sizes]).split("^")
     assert size == "n"
     assert float(found) == pytest.approx(power, abs=0.0051)
-
-
-def test_each_peer_trains_the_vit_in_our_setting(monkeypatch):
-    """Images per second: a peer 2 in each process, ours 3; the machine could do 12."""
-    saved = {}
-
-    def alone(name, layers=vit.LAYERS, processes=1):
-        return processes * (3.0 if name == "ours" else 2.0)
-
-    monkeypatch.setattr(vit, "alone", alone)
-    work = 3 * product_operations(layers=vit.LAYERS, width=vit.WIDTH)
-    monkeypatch.setattr(vit, "product_limit", lambda: 12.0 * work)
-    monkeypatch.setattr(paired, "save", lambda topic, rows, **more: saved.update(more, rows=rows))
-    vit.main(rounds=1)
-    assert [(row["against"], row["ours"], row["theirs"]) for row in saved["rows"]] == [
-        (peer, 3 * processes, 2 * processes) for processes in (1, 2) for peer in vit.PEERS
-    ]
-    assert saved["share_of_matrix_product_limit"] == 0.5
