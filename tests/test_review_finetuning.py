@@ -95,16 +95,6 @@ def test_an_epoch_counts_reviews_not_batches(reviews, model):
     assert found == pytest.approx(evaluate(model, in_batches(reviews, rows, size=50)), rel=1e-5)
 
 
-def test_the_rate_falls_in_a_line(reviews, model):
-    rates = []
-    step = torch.optim.AdamW.step
-    note = lambda self, *how: (rates.append(self.param_groups[0]["lr"]), step(self, *how))[1]
-    with patch.object(torch.optim.AdamW, "step", note):
-        rows = torch.arange(20), torch.arange(20, 24)
-        fit(model, reviews, rows, epochs=2, rate=0.5, size=8, seed=0)
-    assert rates == pytest.approx([0.5 * (1 - k / 6) for k in range(6)])
-
-
 def test_the_best_epoch_is_kept(reviews, model, monkeypatch):
     """Four epochs that set a bias to their number; the second and third validate best."""
     accuracies, epochs = iter([0.5, 0.9, 0.9, 0.7]), iter([1.0, 2.0, 3.0, 4.0])
@@ -168,11 +158,6 @@ def proofs():
         return Small("review_finetuning", finetuning)
 
 
-def test_the_claims_hold_and_are_those_of_the_answer(proofs):
-    assert all(proofs.claims.values()), proofs.claims
-    assert verified("review_finetuning") == set(proofs.claims)
-
-
 MUTATIONS = [
     ("classes", "score <= 2", "score < 2"),
     ("encoding", "max_length=32", "max_length=31"),
@@ -191,5 +176,7 @@ def test_a_broken_claim_fails(proofs, name, old, new):
     assert not proofs.holds(f"finetuning/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"finetuning/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"finetuning/{name}" for name, _, _ in MUTATIONS}
+    assert verified("review_finetuning") == can_fail == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims
