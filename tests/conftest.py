@@ -95,22 +95,3 @@ def tmpfs():
             subprocess.run(["umount", path], check=True)
 
     return mounted
-
-
-@pytest.fixture(scope="module")
-def small_bert():
-    """A BERT of width 6 that knows 40 tokens and reads 20 of them."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=6,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=20,
-        initializer_range=0.5,
-    )
-    return BertModel(config).eval()

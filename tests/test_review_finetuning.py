@@ -1,6 +1,5 @@
 """Fine-tuning on app reviews: split, batches, classifier, training, and the notebook's claims."""
 
-import copy
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -28,7 +27,7 @@ WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] good bad so what very it is not app a gr
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
     """Sixty reviews of one to nine words, and their classes."""
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizerFast  # not above: others need not wait for it
 
     file = tmp_path_factory.mktemp("words") / "vocab.txt"
     file.write_text("\n".join(WORDS))
@@ -43,18 +42,30 @@ def reviews(tmp_path_factory):
     return Reviews(texts, classes, BertTokenizerFast(str(file)), length=12)
 
 
-@pytest.fixture
-def model(small_bert):
-    """A classifier without any dropout."""
-    encoder = copy.deepcopy(small_bert)
-    for layer in encoder.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
-    encoder.config.attention_probs_dropout_prob = 0.0
-    for layer in encoder.encoder.layer:
-        layer.attention.self.dropout_prob = 0.0
+def classifier(inside, outside):
+    """On a BERT of width 6 that knows 40 tokens and reads 20 of them, with these dropouts."""
+    from transformers import BertConfig, BertModel
+
     torch.manual_seed(0)
-    return ReviewClassifier(encoder, dropout=0.0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=6,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=20,
+        initializer_range=0.5,
+        hidden_dropout_prob=inside,
+        attention_probs_dropout_prob=inside,
+    )
+    encoder = BertModel(config).eval()
+    torch.manual_seed(0)
+    return ReviewClassifier(encoder, dropout=outside)
+
+
+@pytest.fixture
+def model():
+    return classifier(0.0, 0.0)
 
 
 def test_a_batch_is_padded_to_its_longest_review_and_says_so(reviews):
@@ -111,14 +122,13 @@ def test_the_best_epoch_is_kept(reviews, model, monkeypatch):
     assert [row["validation accuracy"] for row in history] == [0.5, 0.9, 0.9, 0.7]
 
 
-def test_the_recipe_stands(reviews, small_bert):
+def test_the_recipe_stands(reviews):
     """A pinned small run. Where its numbers change, recorded runs are of another recipe.
 
     Changed on purpose? Then raise ``recipe`` in notebooks/review_finetuning.ipynb and pin the new
     numbers; else undo the change.
     """
-    torch.manual_seed(0)
-    model = ReviewClassifier(copy.deepcopy(small_bert))
+    model = classifier(0.1, 0.3)
     rows = split(len(reviews), seed=2)
     history = fit(model, reviews, rows, epochs=3, rate=0.01, size=8, seed=0)
     found = [row[f"{part} loss"] for row in history for part in ("training", "validation")]
