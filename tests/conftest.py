@@ -20,7 +20,9 @@ COURSE = (
     "attention_complexity attention_copying cnn_vs_rnn review_finetuning rnn2d_parameters "
     "rnn_recurrence sentiment_transformer skipgram_sampling vit_sweep vit_training"
 ).split()
-LONGEST = "make sweep_engine colab rnn2d_parameters execute typeset".split()
+LONGEST = (
+    "make sweep_engine colab execute rnn2d_parameters cnn_vs_rnn sentiment_transformer typeset"
+).split()
 ABOUT = {f"test_{name}.py": name for name in COURSE}
 ABOUT |= dict.fromkeys(("test_readme.py", "test_course.py"), "rnn_recurrence")
 collect_ignore = [
