@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from filelock import FileLock
 from nbformat import NotebookNode
+from nbformat.v4.rwbase import rejoin_lines
 
 from .. import mime
 from .errors import UserError
@@ -22,17 +23,19 @@ RESULTS = "data/results"  # where recorded runs lie, below the project's folder
 MARK = "homework"  # the key of our metadata in an executed notebook
 
 # What a cell and an output have, and what stands where it is missing.
-_TEXT = {"metadata": {}, "source": ""}
-_CELLS = {"code": _TEXT | {"outputs": [], "execution_count": None}, "markdown": _TEXT, "raw": _TEXT}
+_TEXT = {"id": None, "metadata": {}, "source": ""}
+_CELLS = {
+    "code": _TEXT | {"outputs": [], "execution_count": None},
+    "markdown": _TEXT,
+    "raw": _TEXT,
+}
 _OUTPUTS = {
     "stream": {"name": "stdout", "text": ""},
     "display_data": {"data": {}, "metadata": {}},
     "execute_result": {"data": {}, "metadata": {}, "execution_count": None},
     "error": {"ename": "", "evalue": "", "traceback": []},
 }
-_IMPORT = re.compile(
-    r"(?:^|;)[ \t]*(?:from[ \t]+([.\w]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^;\n]*)", re.M
-)
+_IMPORT = re.compile(r"(?:^|;)[ \t]*(?:from[ \t].*)?import[ \t]+(?:\([^)]*\)|.*)", re.M)
 
 
 # Reading and writing
@@ -44,10 +47,11 @@ def read_notebook(path: Path) -> NotebookNode:
     Raises UserError where there is no file, no JSON, or no notebook in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if content["nbformat"] < 4:
+        content = nbformat.from_dict(json.loads(path.read_text(encoding="utf-8-sig")))
+        if content.nbformat < 4:
             content = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
-        cells = [_cell(cell) for cell in content["cells"]]
+        rejoin_lines(content)
+        cells = [_cell(cell) for cell in content.cells]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such notebook") from None
     except Exception as error:  # not UTF-8, not JSON, absurdly nested, or whatever it raises
@@ -64,8 +68,8 @@ def read_notebook(path: Path) -> NotebookNode:
 def _cell(cell: dict) -> dict:
     """A cell with all that belongs to its kind and nothing else; what is no kind is raw text."""
     kind = cell["cell_type"] if cell["cell_type"] in _CELLS else "raw"
-    found = {"cell_type": kind, "id": cell.get("id")} | _only(cell, _CELLS[kind])
-    if isinstance(cell.get("attachments"), dict) and kind != "code":
+    found = {"cell_type": kind} | _only(cell, _CELLS[kind])
+    if kind != "code" and cell.get("attachments"):
         found["attachments"] = cell["attachments"]
     if kind == "code":
         found["outputs"] = [_output(output) for output in found["outputs"]]
@@ -77,23 +81,13 @@ def _output(output: dict) -> dict:
     if kind not in _OUTPUTS:
         unknown = f"[an output of the unknown type {kind!r}]\n"
         return {"output_type": "stream", "name": "stderr", "text": unknown}
-    found = {"output_type": kind} | _only(output, _OUTPUTS[kind])
-    for name, content in found.get("data", {}).items():
-        found["data"][name] = content if name.endswith("json") else _joined(content)
-    return found
+    return {"output_type": kind} | _only(output, _OUTPUTS[kind])
 
 
 def _only(given: dict, defaults: dict) -> dict:
-    """The fields that ``defaults`` names; a missing one as it stands there, texts in one piece."""
-    found = {}
-    for name, default in defaults.items():
-        value = copy.copy(default) if given.get(name) is None else given[name]
-        found[name] = _joined(value) if default == "" else value
-    return found
-
-
-def _joined(text: Any) -> Any:
-    return "".join(text) if isinstance(text, list) else text
+    """The fields that ``defaults`` names; a missing one as it stands there."""
+    found = {name: value for name, value in given.items() if name in defaults and value is not None}
+    return copy.deepcopy(defaults) | found
 
 
 def _give_ids(cells: list[dict]) -> None:
@@ -308,25 +302,17 @@ def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
 
 
 def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The files of ``helpers`` that a notebook imports, directly or through one another."""
+    """The files of ``helpers`` that a notebook imports, directly or through one another.
+
+    A module counts by its last name: ``from torch.utils.data import …`` names helpers/data.py, too.
+    """
+    files = (root / "helpers").rglob("*.py")
+    names = {path: (path.parent if path.stem == "__init__" else path).stem for path in files}
     found: set[Path] = set()
-    waiting = [(cell.source, root) for cell in code_cells(notebook)]
-    while waiting:
-        source, package = waiting.pop()
-        for path in _imported(source, package, root) - found:
-            found.add(path)
-            waiting.append((path.read_text(encoding="utf-8"), path.parent))
+    texts = [cell.source for cell in code_cells(notebook)]
+    for text in texts:  # which grows
+        words = set(re.findall(r"\w+", " ".join(_IMPORT.findall(text))))
+        new = {path for path, name in names.items() if name in words} - found
+        found |= new
+        texts += [path.read_text(encoding="utf-8") for path in new]
     return sorted(found)
-
-
-def _imported(source: str, package: Path, root: Path) -> set[Path]:
-    """Files of ``helpers`` that the import statements of ``source``, of ``package``, name."""
-    found: set[Path] = set()
-    for base, names in _IMPORT.findall(source):
-        dots = len(base) - len(base.lstrip("."))
-        folder = [root, package, *package.parents][dots]
-        module = folder.joinpath(*base.strip(".").split("."))
-        words = re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+|#.*", "", names))
-        for path in [module, *(module.joinpath(*word.split(".")) for word in words)]:
-            found |= {path.with_suffix(".py"), path / "__init__.py"}
-    return {path for path in found if path.is_relative_to(root / "helpers") and path.is_file()}
