@@ -1,6 +1,5 @@
 """The last look before a PDF is handed out, and ``homework check``, which looks again."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from pypdf import PdfReader
 
 from .edition import STUDENT_KEYS, Edition, file_name, read_edition
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .notebook import Run, is_colab, read_run, read_text, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
@@ -56,14 +55,14 @@ def check(
 
 def absent(work: Path, edition: Edition, runs: Sequence[Run]) -> list[str]:
     """Of each notebook that the edition names and that is not there: that, and the nearest name."""
-    folder, ran = work.parent.parent / "notebooks", {run.name for run in runs}
-    told = []
-    for name in edition.all_notebooks:
-        if file_name(name) not in ran:
-            near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.ipynb")])
-            hint = f"did you mean {near[0]!r}?" if near else "is its name right?"
-            told.append(f"there is no notebooks/{name}.ipynb ({hint})")
-    return told
+    known = [path.stem for path in (work.parent.parent / "notebooks").glob("*.ipynb")]
+    ran = {run.name for run in runs}
+    hint = "is its name right?"
+    return [
+        f"there is no notebooks/{name}.ipynb ({did_you_mean(name, known, hint)})"
+        for name in edition.all_notebooks
+        if file_name(name) not in ran
+    ]
 
 
 def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:

@@ -72,7 +72,7 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
             after = digests(files(), source.parent)  # what is new was written by the run itself
             unchanged = before.items() <= after.items()
             key = cache_key(notebook, values, after) if unchanged else ""
-            executed.metadata[MARK] = {"key": key, "profile": profile}
+            executed.metadata[MARK] = {"key": key}
         run = as_run(executed, target.stem)
         if run.on_stand_in and ran:
             executed.metadata[MARK]["data"] = data_at_hand()[1]

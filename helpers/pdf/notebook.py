@@ -169,7 +169,6 @@ class Claim:
     name: str
     holds: bool
     evidence: str
-    notebook: str
 
 
 @dataclass(frozen=True)
@@ -186,11 +185,6 @@ class Run:
     def on_stand_in(self) -> bool:
         """Whether it computed on data that stand in for those its text is about."""
         return bool(self.stamp.get("stand_in"))
-
-    @property
-    def mark(self) -> dict:
-        """What execute noted: key and profile."""
-        return self.notebook.metadata.get(MARK, {})
 
 
 def read_run(path: Path) -> Run:
@@ -219,8 +213,7 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             content = data[mime.CLAIM]
             if content["name"] in claims:
                 raise UserError(f"{name} files the claim {content['name']!r} twice")
-            facts = (content[key] for key in ("name", "holds", "evidence"))
-            claims[content["name"]] = Claim(*facts, notebook=name)
+            claims[content["name"]] = Claim(**content)
     return Run(name, notebook, values, claims, stamp)
 
 

@@ -14,7 +14,6 @@ Only what somebody asks for is checked, and only against what can be known.
 """
 
 import ast
-import difflib
 import io
 import re
 import tokenize
@@ -24,7 +23,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .notebook import tags
 
 Value = bool | int | float | str | list | tuple | dict | None
@@ -116,9 +115,8 @@ def choose(
             values["profile"] = known["profile"].read(profile)
         for name, value in given.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
                 has = ", ".join(known) or "none: tag the cell with the defaults 'parameters'"
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {has}"
+                hint = did_you_mean(name, known, f"it has {has}")
                 raise UserError(f"no parameter {name!r}; {hint}")
             values[name] = known[name].read(value)
     except UserError as error:

@@ -1,6 +1,5 @@
 """One edition to one PDF: values, claims and the student's details go in, latexmk sets it."""
 
-import difflib
 import json
 import os
 import re
@@ -10,11 +9,11 @@ from pathlib import Path
 
 from .check import absent, check, edition_runs, page_map
 from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .listing import highlight_macros
-from .notebook import Claim, Run, lock, read_text, write_atomically
+from .notebook import Run, lock, read_text, write_atomically
 from .tex import set_latex
 from .text import escape, prose, sentence
 
@@ -44,11 +43,10 @@ def typeset(
     answers = answer_files(source, edition)
     with lock(work / "notebooks"):
         runs = edition_runs(work, edition)
-        values, claims = gather(runs, profile)
-        lacking = absent(work, edition, runs)
-        check_answers([source, *answers], values, claims, lacking, ALONE if question else "")
+        hints = [*absent(work, edition, runs), ALONE if question else ""]
+        check_answers([source, *answers], owners(runs), hints[0])
         bodies = _bodies(source, work, edition)
-        macros = _settings(student | {"profile": profile}, values, runs)
+        macros = _settings(student | {"profile": profile}, runs)
         macros += _works(source.parent, [source, *answers, *bodies])
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
@@ -70,53 +68,31 @@ def typeset(
     return [*filter(None, told), *(finding.text for finding in findings)]
 
 
-def gather(runs: Sequence[Run], profile: str) -> tuple[dict[str, str], dict[str, Claim]]:
-    """The values (as they read in print) and claims of all runs.
-
-    Raises UserError for a run of another profile, since a document never mixes them, for a claim
-    that does not hold, and for a name that two notebooks use.
-    """
-    values: dict[str, str] = {}
-    claims: dict[str, Claim] = {}
+def owners(runs: Sequence[Run]) -> dict[str, str]:
+    """Of each value and claim the notebook that it comes from. Raises UserError where two do."""
     owner: dict[str, str] = {}
     for run in runs:
-        if (ran := run.mark.get("profile", profile)) != profile:
-            raise UserError(f"{run.name} is of profile {ran}, not {profile}: execute it again")
         for name in [*run.values, *run.claims]:
             if owner.setdefault(name, run.name) != run.name:
                 raise UserError(f"{run.name} uses the name {name!r} that {owner[name]} uses, too")
-        values |= run.values
-        claims |= run.claims
-    for claim in claims.values():
-        if not claim.holds:
-            raise UserError(f"{claim.notebook}: the claim {claim.name!r} does not hold in this run")
-    return values, claims
+    return owner
 
 
-def check_answers(
-    answers: list[Path],
-    values: Iterable[str],
-    claims: Iterable[str],
-    lacking: Sequence[str] = (),
-    otherwise: str = "",
-) -> None:
+def check_answers(answers: list[Path], known: Iterable[str], otherwise: str = "") -> None:
     """Every value and claim that an answer names must come from a notebook of this build.
 
-    ``lacking`` says which notebooks are not there; ``otherwise`` is the hint where there is no
-    better one. Raises UserError with the file and line of the first that does not.
+    Raises UserError with the file and line of the first that does not, and what helps: the
+    nearest name, or ``otherwise``.
     """
-    known = {"val": list(values), "verified": list(claims)}
     for path in answers:
         for number, line in enumerate(without_comments(read_text(path)).splitlines(), 1):
-            for kind, name in named(line):
-                if name in known[kind]:
-                    continue
-                near = difflib.get_close_matches(name, known[kind], n=1)
-                hint = f"did you mean {near[0]!r}?" if near else otherwise
-                hint = lacking[0] if lacking else hint
-                verb = "records" if kind == "val" else "proves"
-                what = f"no notebook of this document {verb} {name!r}; {hint}".rstrip("; ")
-                raise UserError(f"{path}:{number}: {what}")
+            for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", line):
+                for name in map(str.strip, names.split(",")):
+                    if name not in known:
+                        verb = "records" if kind == "val" else "proves"
+                        what = f"no notebook of this document {verb} {name!r}"
+                        hint = did_you_mean(name, known, otherwise)
+                        raise UserError(f"{path}:{number}: {what}; {hint}".rstrip("; "))
 
 
 def percent_signs(answers: list[Path]) -> list[str]:
@@ -126,15 +102,6 @@ def percent_signs(answers: list[Path]) -> list[str]:
         for path in answers
         for number, line in enumerate(read_text(path).splitlines(), 1)
         if (match := re.search(r"^[^%]*\b(\d+ ?%) *\w", line))
-    ]
-
-
-def named(latex: str) -> list[tuple[str, str]]:
-    """What a piece of LaTeX names: ``("verified", "rnn2d/parameters")`` and the like."""
-    return [
-        (kind, name.strip())
-        for kind, names in re.findall(r"\\(val|verified)\{([^{}]*)\}", latex)
-        for name in (names.split(",") if kind == "verified" else [names])
     ]
 
 
@@ -150,14 +117,15 @@ def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
     return bodies
 
 
-def _settings(facts: dict[str, str], values: dict[str, str], runs: Sequence[Run]) -> str:
+def _settings(facts: dict[str, str], runs: Sequence[Run]) -> str:
     """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
     stand_ins = ", ".join(run.name for run in runs if run.on_stand_in)
     told = facts | {"standins": stand_ins}
     lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in told.items()]
     lines += [r"\hw@giventrue"] * any(text for name, text in facts.items() if name != "profile")
-    lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in values.items()]
-    lines += [rf"\defclaim{{{name}}}" for run in runs for name in run.claims]
+    for run in runs:
+        lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in run.values.items()]
+        lines += [rf"\defclaim{{{name}}}" for name in run.claims]
     proved = [run for run in runs if run.claims]
     if proved:
         lines.append(r"\claimsappendix{%")
