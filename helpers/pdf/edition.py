@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .notebook import read_notebook, read_text
+from .text import GROUP
 
 KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
@@ -164,9 +165,8 @@ def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
 
 def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     """One question, and its LaTeX with the options that the class knows."""
-    match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
-    title = _braced(source[match.end() :]) if match else None
-    if title is None:
+    match = re.match(rf"\\question\s*(?:\[(.*?)\])?\s*({GROUP})", source, re.S)
+    if not match:
         raise UserError(f"{where} needs a title in braces, and a percent sign in it is \\%")
     given = dict.fromkeys(KEYS, "")
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
@@ -184,7 +184,7 @@ def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     )
     question = Question(
         number=number,
-        title=title,
+        title=match[2][1:-1],
         points=given["points"],
         notebooks=tuple(notebooks),
         as_is=bool(given["as-is"]),
@@ -194,18 +194,8 @@ def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     )
     options = given | {"notebook": ",".join(map(file_name, notebooks)), "checks": "", "": ""}
     shown = ",".join(f"{key}={{{value}}}" for key, value in options.items() if value)
-    lines = "%\n" * match[0].count("\n")  # so that an error names the right line
-    return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
-
-
-def _braced(source: str) -> str | None:
-    """What stands in the braces that ``source`` begins with; None where they never close."""
-    depth = 0
-    for brace in re.finditer(r"\\.|[{}]", source):
-        depth += (brace[0] == "{") - (brace[0] == "}")
-        if depth == 0:
-            return source[1 : brace.start()]
-    return None
+    lines = "%\n" * source.count("\n", 0, match.start(2))  # so that an error names the right line
+    return question, rf"\question[{shown}]{lines}{source[match.start(2) :]}"
 
 
 def _once(names: Iterable[str]) -> list[str]:

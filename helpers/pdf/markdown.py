@@ -14,10 +14,10 @@ from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
-from .formulas import ENVIRONMENTS, GROUP, Formulas, color_digits
+from .formulas import ENVIRONMENTS, Formulas, color_digits
 from .listing import inline_code, listing, text_block
 from .pictures import NoPicture, Pictures
-from .text import RIGHT_TO_LEFT, escape, prose
+from .text import GROUP, RIGHT_TO_LEFT, escape, prose
 
 MAX_ROWS = 200  # of one table on paper
 _BAR = "\ue000"  # stands for a bar in code in a table, until the table is read

@@ -26,6 +26,9 @@ _SPECIAL = {
 }
 _PROSE = {character: _SPECIAL[character] for character in "\\{}$&#%_^~<>|`"} | {'"': "''"}
 
+GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
+for _ in range(3):  # braces, four deep
+    GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{GROUP})*\}}"
 # A run of Hebrew, Arabic and the like, with what stands between its words.
 _LETTER = "[\u0590-\u08ff\ufb1d-\ufefc]"
 RIGHT_TO_LEFT = re.compile(f"{_LETTER}(?:[^A-Za-z]*{_LETTER})?")
