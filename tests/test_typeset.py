@@ -5,9 +5,8 @@ from pdf_fixtures import claim, executed, value
 
 from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import as_run
-from helpers.pdf.tex import set_latex as set_document
-from helpers.pdf.tex import tex_errors
-from helpers.pdf.typeset import check_answers, owners, percent_signs
+from helpers.pdf.typeset import check_answers, owners, percent_signs, tex_errors
+from helpers.pdf.typeset import set_latex as set_document
 
 
 def run(name, *outputs):
@@ -67,7 +66,7 @@ def test_nothing_outside_is_read_or_written_and_no_command_is_run(latex):
 
 
 def test_tex_that_never_ends_is_ended(latex, monkeypatch):
-    monkeypatch.setattr("helpers.pdf.tex.TEX_SECONDS", 1)
+    monkeypatch.setattr("helpers.pdf.typeset.TEX_SECONDS", 1)
     with pytest.raises(UserError, match="XeLaTeX stopped"):
         set_latex(latex, r"\def\x{\x}\x")
 
@@ -87,7 +86,7 @@ def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path, monkeypa
         (None, "`tlmgr install siunitx` brings it"),
         ("apt-get", "A texlive-… package has it: packages.debian.org finds siunitx.sty"),
     ):
-        monkeypatch.setattr("helpers.pdf.tex.shutil.which", {"apt-get": found}.get)
+        monkeypatch.setattr("helpers.pdf.typeset.shutil.which", {"apt-get": found}.get)
         (told,) = tex_errors("! LaTeX Error: File `siunitx.sty' not found.", tmp_path)
         assert told.endswith(f"not found. {hint}")
     assert tex_errors("(fontspec) x\n" * 20_000, tmp_path) == []
