@@ -66,12 +66,12 @@ def test_text_is_read_as_the_parameter_s_kind():
         ("zzz", "3", "it has profile, seed"),
         ("epochs", "0", r"outside \[1, 200\]"),
         ("epochs", "2.5", "of type float, not int"),
-        ("epochs", "two", "not of type int"),
+        ("epochs", "two", "of type str, not int"),
         ("epochs", "True", "of type bool, not int"),
         ("rate", "0", r"outside \(0, 1\]"),
         ("flip", "1", "of type int, not bool"),
         ("sizes", "[0]", "outside"),
-        ("epochs", "__import__('os')", "not of type int"),
+        ("epochs", "__import__('os')", "of type str, not int"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, text, message):
