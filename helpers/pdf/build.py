@@ -23,8 +23,6 @@ from .notebook import (
     write_atomically,
 )
 
-SENTENCES = {True: "as it was saved", False: "code unchanged, outputs kept"}  # as_is or not
-
 
 @dataclass(frozen=True)
 class Task:
@@ -46,22 +44,24 @@ class Task:
             return False
         refuse_failed_claims(done[0], self.executed)
         if self.executed.stat().st_mtime_ns != before:
-            print(f"{self.source.stem}: {SENTENCES[self.as_is]}", flush=True)
+            told = "as it was saved" if self.as_is else "code unchanged, outputs kept"
+            print(f"{self.source.stem}: {told}", flush=True)
         return True
 
     def run(self, fork: bool) -> None:
         """Do it all, in a process of its own whose exit status says how it went."""
+
+        def work() -> None:
+            how = {"profile": self.profile, "timeout": self.timeout or None, "fork": fork}
+            run, _ = execute(self.source, self.executed, **how)
+            refuse_failed_claims(run, self.executed)
+            print(f"{self.source.stem}: executed", flush=True)
+            self.render()
+
         try:
-            sys.exit(exit_status(lambda: self._run(fork)))
+            sys.exit(exit_status(work))
         except KeyboardInterrupt:  # who started this process says so
             sys.exit(130)
-
-    def _run(self, fork: bool) -> None:
-        how = {"profile": self.profile, "timeout": self.timeout or None, "fork": fork}
-        run, _ = execute(self.source, self.executed, **how)
-        refuse_failed_claims(run, self.executed)
-        print(f"{self.source.stem}: executed", flush=True)
-        self.render()
 
     def render(self) -> None:
         """Render what is newer than its LaTeX, or older than the press."""
@@ -151,8 +151,8 @@ def _write_rule(stamp: Path, tasks: list[Task]) -> None:
     lines = [f"OUTPUTS := {made}", f"{for_make(stamp)}: {' '.join(names)}"]
     write_atomically(stamp.with_suffix(".d"), "\n".join([*lines, *(f"{n}:" for n in names)]) + "\n")
     listed = stamp.with_suffix(".made")
-    old = listed.exists() and listed.stat().st_mtime < newest
-    if old or not listed.exists() or listed.read_text(encoding="utf-8") != made:
+    dated = listed.exists() and listed.stat().st_mtime >= newest
+    if not dated or listed.read_text(encoding="utf-8") != made:
         write_atomically(listed, made)  # its new date says that the PDF has other notebooks
 
 

@@ -82,16 +82,14 @@ def read_edition(path: Path, question: int = 0) -> Edition:
     known = editions(path.parent)
     if path.stem not in known:
         raise UserError(f"there is no edition {path.stem!r}; HW is one of {', '.join(known)}")
-    source = without_comments(path.read_text(encoding="utf-8"))
+    source, _, after = without_comments(path.read_text(encoding="utf-8")).partition(END)
     starts = [match.start() for match in re.finditer(r"\\question(?![a-zA-Z@])", source)]
     if not starts:
         raise UserError(f"{path} has no \\question[points=…, notebook=…]{{title}}")
     if not 0 <= question <= len(starts):
         raise UserError(f"{path} has questions 1 to {len(starts)}, and no question {question}")
-    end = source.find(END)
-    parts = pairwise([*starts, end if end > starts[-1] else len(source)])
     questions, latex = [], source[: starts[0]]
-    for number, (start, stop) in enumerate(parts, 1):
+    for number, (start, stop) in enumerate(pairwise([*starts, len(source)]), 1):
         where = f"{path}:{source.count(chr(10), 0, start) + 1}: question {number}"
         found, body = _question(number, source[start:stop], where)
         if question in (0, number):
@@ -100,7 +98,7 @@ def read_edition(path: Path, question: int = 0) -> Edition:
         else:
             latex += "\n" * body.count("\n")  # so that an error names the right line
     name = f"{path.stem}-q{question}" if question else path.stem
-    return Edition(name, tuple(questions), latex + (source[end:] if end > starts[-1] else END))
+    return Edition(name, tuple(questions), latex + END + after)
 
 
 def without_comments(source: str) -> str:
