@@ -71,7 +71,7 @@ def test_tex_that_never_ends_is_ended(latex, monkeypatch):
         set_latex(latex, r"\def\x{\x}\x")
 
 
-def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path, monkeypatch):
+def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path):
     (latex / "answers" / "part.tex").write_text("fine\n\\nonsense here\n")
     told = r"solutions_latex/answers/part.tex:2: Undefined control sequence. \(\\nonsense\)"
     with pytest.raises(UserError, match=told):
@@ -82,13 +82,8 @@ def test_an_error_of_tex_is_named_where_it_was_written(latex, tmp_path, monkeypa
         set_latex(latex, r"\includegraphics{absent}")
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "n.tex").write_text("\\nbcell{3}\n\n\\x")
-    for found, hint in (
-        (None, "`tlmgr install siunitx` brings it"),
-        ("apt-get", "A texlive-… package has it: packages.debian.org finds siunitx.sty"),
-    ):
-        monkeypatch.setattr("helpers.pdf.typeset.shutil.which", {"apt-get": found}.get)
-        (told,) = tex_errors("! LaTeX Error: File `siunitx.sty' not found.", tmp_path)
-        assert told.endswith(f"not found. {hint}")
+    (told,) = tex_errors("! LaTeX Error: File `siunitx.sty' not found.", tmp_path)
+    assert "not found. `tlmgr install siunitx` brings it, or" in told
     assert tex_errors("(fontspec) x\n" * 20_000, tmp_path) == []
     log = "! A\n<read>\nl.7 \\x\n./notebooks/n.tex:3: Missing $ inserted.\nl.3 \\x\n"
     assert tex_errors(log, tmp_path) == [

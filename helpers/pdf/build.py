@@ -105,6 +105,9 @@ def _tasks(source: Path, edition: Edition, work: Path, profile: str, timeout: in
         body = work / "notebooks" / f"{file_name(name)}.tex" if name in edition.notebooks else None
         if path.exists():
             tasks.append(Task(path, executed, body, profile, timeout, name in saved))
+        else:  # what ran once proves nothing
+            for left in filter(None, (executed, body)):
+                left.unlink(missing_ok=True)
     return tasks
 
 

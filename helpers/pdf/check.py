@@ -218,11 +218,6 @@ def inspect(pdf: Path, limit: float) -> int:
 
 
 def edition_runs(work: Path, edition: Edition) -> list[Run]:
-    """The edition's notebooks that were executed in ``work``, in order, each read once.
-
-    What is left of a notebook that is gone proves nothing.
-    """
-    folder = work.parent.parent / "notebooks"
-    names = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
-    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in names]
+    """The edition's notebooks that were executed in ``work``, in order, each read once."""
+    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in edition.all_notebooks]
     return [read_run(path) for path in paths if path.exists()]

@@ -116,7 +116,7 @@ class Page:
         for tag in soup.find_all("img"):
             address = str(tag.get("src") or frame)
             if "colab-badge" in address:  # on paper there is nothing to click
-                tag.decompose()
+                (tag.find_parent("a") or tag).decompose()
                 continue
             styled = re.search(r"(?<![\w-])width\s*:\s*([\d.]+(?:px|%))", str(tag.get("style", "")))
             width = str(tag.get("width") or (styled[1] if styled else ""))

@@ -82,9 +82,8 @@ class Pictures:
             raise NoPicture("the network can't be reached") from None
 
 
-def decoded(content: str | list[str]) -> bytes:
+def decoded(text: str) -> bytes:
     """A picture as a notebook stores it: SVG as text, anything else in base64."""
-    text = content if isinstance(content, str) else "".join(content)
     if text.lstrip().startswith("<"):
         return text.encode()
     try:

@@ -11,7 +11,6 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 from .. import mime
-from .colab import without_badge
 from .edition import file_name
 from .formulas import with_numbers
 from .listing import inline_code, listing, text_block
@@ -111,7 +110,7 @@ class Body:
 
     def _cell(self, cell: NotebookNode) -> Iterator[str | BeautifulSoup]:
         if cell.cell_type == "markdown":
-            yield self.page.markdown(without_badge(cell.source), cell.get("attachments", {}))
+            yield self.page.markdown(cell.source, cell.get("attachments", {}))
         elif cell.cell_type == "raw":
             yield self._raw(cell)
         else:

@@ -47,7 +47,8 @@ def typeset(
         runs = edition_runs(work, edition)
         hints = [*absent(work, edition, runs), ALONE if question else ""]
         check_answers([source, *answers], owners(runs), hints[0])
-        bodies = _bodies(source, work, edition)
+        names = [work / "notebooks" / f"{file_name(name)}.tex" for name in edition.notebooks]
+        bodies = [path for path in names if path.exists()]
         macros = _settings(student | {"profile": profile}, runs)
         macros += _works(source.parent, [source, *answers, *bodies])
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
@@ -105,18 +106,6 @@ def percent_signs(answers: list[Path]) -> list[str]:
         for number, line in enumerate(read_text(path).splitlines(), 1)
         if (match := re.search(r"^[^%]*\b(\d+ ?%) *\w", line))
     ]
-
-
-def _bodies(source: Path, work: Path, edition: Edition) -> list[Path]:
-    """The rendered notebooks; those of notebooks that are not there any more are removed."""
-    bodies = []
-    for name in edition.notebooks:
-        body = work / "notebooks" / f"{file_name(name)}.tex"
-        if (source.parent.parent / "notebooks" / f"{name}.ipynb").exists() and body.exists():
-            bodies.append(body)
-        else:
-            body.unlink(missing_ok=True)
-    return bodies
 
 
 def _settings(facts: dict[str, str], runs: Sequence[Run]) -> str:
@@ -218,8 +207,6 @@ def _put_aside(log: str, work: Path) -> dict[Path, str]:
 
 def _latexmk(latex: Path, work: Path, name: str) -> None:
     """As many passes as it takes. Raises UserError with all of TeX's errors."""
-    if not shutil.which("latexmk") or not shutil.which("xelatex"):
-        raise UserError("TeX is not installed: run `make tex`")
     here = os.path.relpath(latex, work)  # short in the log, and no space in it
     settings = {
         "TEXINPUTS": f".:{here}:{here}/answers:{here}/figures:",
@@ -270,8 +257,6 @@ def tex_errors(log: str, work: Path) -> list[str]:
         missing = re.search(r"File [`'](?:([^']*)\.sty|[^']*)' not found", match[3])
         hint = " Put it into solutions_latex/figures/" if missing else ""
         if missing and missing[1]:
-            hint = f" `tlmgr install {missing[1]}` brings it"
-            if shutil.which("apt-get"):  # where tlmgr does not serve
-                hint = f" A texlive-… package has it: packages.debian.org finds {missing[1]}.sty"
+            hint = f" `tlmgr install {missing[1]}` brings it, or a texlive-… package of Debian's"
         found.append(f"{where}{match[3]}{f' ({text})' if text else ''}{hint}")
     return list(dict.fromkeys(found))[:20]
