@@ -67,8 +67,9 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
             executed = _under_present_prose(notebook, values, earlier)
         else:
             target.unlink(missing_ok=True)
-            ran_once = _run(copy.deepcopy(notebook), source, target, values, timeout, fork)
-            executed = _under_present_prose(notebook, values, ran_once)  # and nothing but outputs
+            fresh = _with_parameters(copy.deepcopy(notebook), values)
+            _run(fresh, source, target.with_suffix(".failed.ipynb"), timeout, fork)
+            executed = _under_present_prose(notebook, values, fresh)  # and nothing but outputs
             after = digests(files(), source.parent)  # what is new was written by the run itself
             unchanged = before.items() <= after.items()
             key = cache_key(notebook, values, after) if unchanged else ""
@@ -137,15 +138,9 @@ def _with_parameters(notebook: NotebookNode, values: dict[str, Value]) -> Notebo
 
 
 def _run(
-    notebook: NotebookNode,
-    source: Path,
-    target: Path,
-    values: dict,
-    timeout: int | None,
-    fork: bool,
-) -> NotebookNode:
-    """The executed notebook. Raises UserError if it failed."""
-    failed = target.with_suffix(".failed.ipynb")
+    notebook: NotebookNode, source: Path, failed: Path, timeout: int | None, fork: bool
+) -> None:
+    """Run ``notebook`` in place. Raises UserError if it fails, and leaves it in ``failed``."""
     failed.unlink(missing_ok=True)
     language = notebook.metadata.get("kernelspec", {}).get("language") or "python"
     if language.lower() != "python":
@@ -155,12 +150,10 @@ def _run(
         )
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    notebook = _with_parameters(notebook, values)
     if problem := _attempt(notebook, source.parent, timeout, fork):
         notebook.metadata[MARK] = {"key": ""}
         write_notebook(notebook, failed)
         raise UserError(f"{source} failed: {problem}\nWhat it did until then: {failed}")
-    return notebook
 
 
 def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bool) -> str:
