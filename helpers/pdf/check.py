@@ -32,7 +32,6 @@ def check(
     In a ``draft``, glyphs and widths stop nothing.
     """
     log, settings = (read_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
-    as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
     lacking = ", ".join(run.name for run in runs if run.on_stand_in)
     unpaged = [q for q in page_map(work, edition)["questions"] if not q["first"]]
     size = (work / f"{edition.name}.pdf").stat().st_size / 1e6
@@ -45,7 +44,7 @@ def check(
             Finding(f"{text}; its page is empty", False) for text in absent(work, edition, runs)
         ],
         f"cells of {len(runs)} notebooks run, in order, without failure": [
-            finding for run in runs for finding in check_cells(run, as_is=run.name in as_is)
+            finding for run in runs for finding in check_cells(run)
         ],
         "the real data": [Finding(STAND_INS.format(lacking), False)] * bool(lacking),
         "size": [Finding(f"the PDF has {size:.1f} MB; the limit is {limit:g} MB")] * (size > limit),
@@ -99,15 +98,14 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     return found
 
 
-def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
-    """Cells that failed, were not run, or were run out of order.
+def check_cells(run: Run) -> list[Finding]:
+    """Cells that failed, were not run, or were run out of order, which is a matter of taste.
 
-    Of a notebook that is set as it was saved, the order is a matter of taste, and where outputs
-    came without a single count, somebody took the counts away.
+    Where outputs came without a single count, somebody took the counts away.
     """
     findings, counts = [], []
     code = [cell for cell in run.notebook.cells if cell.cell_type == "code"]
-    uncounted = as_is and any(c.outputs for c in code) and not any(c.execution_count for c in code)
+    uncounted = any(c.outputs for c in code) and not any(c.execution_count for c in code)
     for i, cell in enumerate(run.notebook.cells, 1):
         if cell.cell_type != "code" or not cell.source.strip() or is_colab(cell):
             continue
@@ -120,7 +118,7 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
         if failed and "raises-exception" not in tags(cell):
             findings.append(Finding(f"{run.name}: cell {i} failed"))
     if counts != sorted(set(counts)):
-        findings.append(Finding(f"{run.name}: cells were run out of order", fatal=not as_is))
+        findings.append(Finding(f"{run.name}: cells were run out of order", fatal=False))
     return findings
 
 

@@ -29,7 +29,6 @@ _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>
 _UNSEEN = re.compile(  # later frames of Matplotlib's animations, settings of MathJax
     r'frames\[[1-9]\d*\] = "[^"]*"|<script[^>]*>\s*MathJax\.Hub\.Config\([^<]*</script>'
 )
-_DOCUMENT = re.compile(r"\\(?:section|begin\{(?:verbatim|itemize|enumerate))")  # Julia's help
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 _NO_INPUT = {"hide-input", "remove-input"}
 _NO_OUTPUT = {"hide-output", "remove-output"}
@@ -112,22 +111,13 @@ class Body:
         if cell.cell_type == "markdown":
             yield self.page.markdown(cell.source, cell.get("attachments", {}))
         elif cell.cell_type == "raw":
-            yield self._raw(cell)
+            kind = cell.metadata.get("raw_mimetype") or cell.metadata.get("format") or ""
+            yield cell.source if "latex" in kind else text_block(cell.source)
         else:
             yield from self._code(cell)
             if not _NO_OUTPUT & set(tags(cell)) and "output" not in _switched_off(cell):
                 for output in _joined(cell.outputs):
                     yield self._output(output)
-
-    def _raw(self, cell: NotebookNode) -> str | BeautifulSoup:
-        kind = str(cell.metadata.get("raw_mimetype") or cell.metadata.get("format") or "")
-        if "latex" in kind:
-            return cell.source
-        if kind == "text/html":
-            return self.page.html(cell.source)
-        if kind == "text/markdown":
-            return self.page.markdown(cell.source, {})
-        return text_block(cell.source)
 
     def _code(self, cell: NotebookNode) -> Iterator[str]:
         """The input, unless somebody folded it: by a tag, in Lab, in Quarto, or as Colab's form."""
@@ -166,9 +156,8 @@ class Body:
 
     def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
         """The best of what an output offers."""
-        plain, html = (data.get(kind, "") for kind in ("text/plain", "text/html"))
-        latex = data.get("text/latex", "")
-        if latex and not (_DOCUMENT.search(latex) and "text/markdown" in data):
+        plain, html, latex = (data.get(f"text/{kind}", "") for kind in ("plain", "html", "latex"))
+        if latex and "text/markdown" not in data:  # else LaTeX may be a whole document: R, Julia
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if _WIDGET in data:
             shown = progress_line(data[_WIDGET]["model_id"], self.widgets) or plain
