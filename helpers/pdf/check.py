@@ -187,9 +187,7 @@ def inspect(pdf: Path, limit: float) -> int:
     Raises UserError where there is none.
     """
     latex = pdf.parent.parent / "solutions_latex"
-    name, _, number = pdf.stem.rpartition("-q")
-    if not number.isdecimal() or (latex / f"{pdf.stem}.tex").exists():
-        name, number = pdf.stem, "0"
+    name, number = re.fullmatch(r"(.+?)(?:-q(\d+))?", pdf.stem).groups("0")
     logs = sorted(pdf.parent.glob(f"*/{pdf.stem}.log"), key=lambda path: path.stat().st_mtime)
     if not logs or not pdf.exists():
         raise UserError(f"{pdf}: `make pdf` has set no such PDF here")

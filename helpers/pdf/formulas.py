@@ -93,23 +93,21 @@ def with_numbers(sources: list[str]) -> list[str]:
 
     A formula that has no tag, and is referred to, gets a number.
     """
-    text = "\n".join(sources)
-    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", text))
+    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", "\n".join(sources)))
     numbers, free = {}, itertools.count(1)
-    for before, label, after in _LABEL.findall(text):
-        if label in wanted:
-            numbers[label] = before or after or str(next(free))
 
     def tag(match: re.Match) -> str:
-        return rf"\tag{{{numbers[match[2]]}}}" if match[2] in numbers else match[0]
+        if match[2] not in wanted:
+            return match[0]
+        numbers[match[2]] = match[1] or match[3] or str(next(free))
+        return rf"\tag{{{numbers[match[2]]}}}"
 
     def reference(match: re.Match) -> str:
         number = numbers.get(match[2])
         return match[0] if number is None else f"({number})" if match[1] else number
 
-    return [
-        re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, _LABEL.sub(tag, source)) for source in sources
-    ]
+    tagged = [_LABEL.sub(tag, source) for source in sources]
+    return [re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, source) for source in tagged]
 
 
 def _balanced(body: str) -> bool:

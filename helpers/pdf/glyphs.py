@@ -114,10 +114,8 @@ def _named(signs: dict[str, str]) -> list[str]:
         lines.append(rf"\catcode{code}=13 \begingroup\lccode`\~={code} \lowercase{{\endgroup")
         lines[-1] += rf"\protected\def~}}{{{{\ttfamily\scriptsize[{name}]}}}}"
     if signs:
-        place, shown = next(iter(signs.values())), list(names.values())
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        told = f"{place}: no font has {', '.join(shown[:3])}{more}: names stand there; "
-        told += "`apt-get install fonts-symbola` brings it"
+        told = f"{next(iter(signs.values()))}: no font has {', '.join(names.values())}: names "
+        told += "stand there; `apt-get install fonts-symbola` brings it"
         lines.append(rf"\ClassWarning{{homework}}{{{told}}}")
     return lines
 
