@@ -10,7 +10,8 @@ import pytest
 from pdf_fixtures import claim, executed, source_notebook, stamp, value
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import as_run, cache_key, commit, digests, inputs, read_notebook
+from helpers.pdf.execute import cache_key, digests, inputs
+from helpers.pdf.notebook import as_run, commit, read_notebook
 
 OLD = {
     "nbformat": 3,

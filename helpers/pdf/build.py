@@ -11,17 +11,8 @@ from pathlib import Path
 
 from .edition import Edition, file_name, read_edition
 from .errors import exit_status
-from .execute import execute, for_make, refuse_failed_claims
-from .notebook import (
-    RESULTS,
-    ROOT,
-    Run,
-    data_at_hand,
-    inputs,
-    read_run,
-    read_text,
-    write_atomically,
-)
+from .execute import data_at_hand, execute, inputs, refuse_failed_claims
+from .notebook import RESULTS, ROOT, Run, for_make, make_rule, read_run, read_text, write_atomically
 
 
 @dataclass(frozen=True)
@@ -150,9 +141,7 @@ def _write_rule(stamp: Path, tasks: list[Task]) -> None:
     made = " ".join(map(for_make, paths))
     newest = max((path.stat().st_mtime for path in paths), default=0)
     read = {path for task in tasks for path in _read(task, read_run(task.executed))}
-    names = [for_make(path) for path in sorted(read)]
-    lines = [f"OUTPUTS := {made}", f"{for_make(stamp)}: {' '.join(names)}"]
-    write_atomically(stamp.with_suffix(".d"), "\n".join([*lines, *(f"{n}:" for n in names)]) + "\n")
+    write_atomically(stamp.with_suffix(".d"), f"OUTPUTS := {made}\n{make_rule(stamp, read)}")
     listed = stamp.with_suffix(".made")
     dated = listed.exists() and listed.stat().st_mtime >= newest
     if not dated or listed.read_text(encoding="utf-8") != made:

@@ -1,11 +1,11 @@
-"""Notebooks as files and as runs: reading any of them, and what a run depends on."""
+"""Notebooks as files and as runs: reading any of them."""
 
 import copy
-import hashlib
 import json
 import os
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ _OUTPUTS = {
     "execute_result": {"data": {}, "metadata": {}, "execution_count": None},
     "error": {"ename": "", "evalue": "", "traceback": []},
 }
-_IMPORT = re.compile(r"(?:^|;)[ \t]*(?:from[ \t].*)?import[ \t]+(?:\([^)]*\)|.*)", re.M)
 
 
 # Reading and writing
@@ -128,6 +127,18 @@ def lock(bodies: Path) -> FileLock:
     return FileLock(bodies / ".lock")
 
 
+def for_make(path: Path) -> str:
+    """A path as Make reads it, from the project's folder where it lies there."""
+    text = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return re.sub(r"([# :])", r"\\\1", text).replace("$", "$$")
+
+
+def make_rule(target: Path, read: Iterable[Path]) -> str:
+    """What Make has to know: ``target`` depends on what was read, also on what is gone now."""
+    names = [for_make(path) for path in sorted(read)]
+    return "\n".join([f"{for_make(target)}: {' '.join(names)}", *(f"{n}:" for n in names), ""])
+
+
 def read_text(path: Path) -> str:
     """A file of text, whatever bytes are in it."""
     return path.read_text(encoding="utf-8", errors="replace")
@@ -157,6 +168,13 @@ def bundles(executed: NotebookNode) -> list[NotebookNode]:
     """The data of all outputs, by kind, in order."""
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     return [output.data for output in outputs if "data" in output]
+
+
+def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
+    """The recorded runs that a notebook shows: ``runs("vit_training")``."""
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
+    return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
 
 
 # Runs
@@ -230,80 +248,3 @@ def commit() -> str:
         ).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-# What a run depends on
-
-
-def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path]:
-    """The files that a notebook in ``folder`` may read: what it imports of ``helpers``, whatever
-    lies beside it (modules, data, pictures) or is named in it, the recorded runs it shows, and the
-    locked packages.
-    """
-    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not hidden(path))
-    beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
-    code = "\n".join(cell.source for cell in code_cells(notebook))
-    texts = sorted(set(re.findall(r"""["']([^"'\n]{1,200})["']""", code)))
-    paths = (os.path.normpath(folder / text) for text in texts)
-    named = [Path(path) for path in paths if os.path.isfile(path)]  # a long text is no error here
-    lock = [path for path in [root / "requirements.lock"] if path.is_file()]
-    return [*helper_modules(notebook, root), *beside, *named, *records(notebook, root), *lock]
-
-
-def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
-    """Each file's content as a few hexadecimal digits; of a large one, its size and date.
-
-    Names are as seen from ``base``, so that the project may be moved.
-    """
-    found = {}
-    for path in paths:
-        facts = path.stat()
-        large = facts.st_size > 20_000_000
-        content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
-        found[os.path.relpath(path, base)] = hashlib.sha256(content).hexdigest()[:16]
-    return found
-
-
-def cache_key(notebook: NotebookNode, values: dict, files: dict[str, str]) -> str:
-    """Equal key, equal outputs: code cells and their tags, parameters, threads and files."""
-    code = [(cell.source, tags(cell)) for cell in code_cells(notebook)]
-    threads = os.environ.get("OMP_NUM_THREADS")
-    content = json.dumps([code, sorted(values.items()), threads, sorted(files.items())])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def data_at_hand(root: Path = ROOT) -> tuple[list[Path], str]:
-    """The folders of the data sets, and a digest of what lies there: stand-ins give way to it."""
-    top = Path(os.environ.get("DATA_DIR") or root / "data" / "cache")
-    if not top.is_dir():
-        return [next(path for path in top.parents if path.is_dir())], ""
-    sets = [p for p in sorted(top.iterdir()) if p.name not in ("features", "checkpoints")
-            and not p.name.startswith(".")]  # fmt: skip
-    names = [str(path.relative_to(top)) for entry in sets for path in [entry, *entry.rglob("*")]]
-    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-    return [top, *filter(Path.is_dir, sets)], digest
-
-
-def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The recorded runs that a notebook shows: ``runs("vit_training")``."""
-    code = "\n".join(cell.source for cell in code_cells(notebook))
-    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
-    return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
-
-
-def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The files of ``helpers`` that a notebook imports, directly or through one another.
-
-    A module counts by its last name: ``from torch.utils.data import …`` names helpers/data.py, too.
-    """
-    files = (root / "helpers").rglob("*.py")
-    names = {path: (path.parent if path.stem == "__init__" else path).stem for path in files}
-    found: set[Path] = set()
-    texts = [cell.source for cell in code_cells(notebook)]
-    for text in texts:  # which grows
-        words = set(re.findall(r"\w+", " ".join(_IMPORT.findall(text))))
-        new = {path for path, name in names.items() if name in words} - found
-        found |= new
-        texts += [path.read_text(encoding="utf-8") for path in new]
-    return sorted(found)

@@ -12,10 +12,9 @@ from pathlib import Path
 from .check import absent, check, edition_runs, page_map, place
 from .edition import Edition, answer_files, file_name, read_edition, typed, without_comments
 from .errors import UserError, did_you_mean
-from .execute import for_make
 from .glyphs import BUNDLED_FONTS, glyph_macros
 from .listing import highlight_macros
-from .notebook import Run, lock, read_text, write_atomically
+from .notebook import Run, lock, make_rule, read_text, write_atomically
 from .text import escape, prose, sentence
 
 TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not end
@@ -153,10 +152,8 @@ def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
     """Page map first, PDF last: who sees the PDF sees its page map, too."""
     read = re.findall(r"^INPUT (.*)", read_text(work / f"{edition.name}.fls"), re.M)
     paths = {Path(os.path.normpath(work / name)) for name in read}
-    own = [for_make(path) for path in sorted(paths) if path.is_relative_to(latex)]
-    own += [for_make(path) for path in sorted(latex.glob("*.bib"))]
-    rule = [f"{for_make(target)}: {' '.join(own)}", *(f"{name}:" for name in own)]
-    write_atomically(target.with_suffix(".d"), "\n".join(rule) + "\n")
+    own = {path for path in paths if path.is_relative_to(latex)} | set(latex.glob("*.bib"))
+    write_atomically(target.with_suffix(".d"), make_rule(target, own))
     pages = page_map(work, edition)
     write_atomically(target.with_suffix(".pages.json"), json.dumps(pages, indent=2) + "\n")
     write_atomically(target, (work / f"{edition.name}.pdf").read_bytes())
