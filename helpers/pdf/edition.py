@@ -59,11 +59,6 @@ class Edition:
         """Those, and the ones that only check."""
         return _once([*self.notebooks, *(name for q in self.questions for name in q.checks)])
 
-    @property
-    def answers(self) -> list[str]:
-        """Names of the answer files, each once."""
-        return _once(name for q in self.questions for name in q.answers)
-
 
 def editions(folder: Path) -> list[str]:
     """Names of the documents in ``solutions_latex``: what is no document is input by one."""
@@ -113,7 +108,8 @@ def file_name(notebook: str) -> str:
 
 def answer_files(source: Path, edition: Edition) -> list[Path]:
     """The answers of an edition, in order. Raises UserError for one that is missing or empty."""
-    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+    names = _once(name for q in edition.questions for name in q.answers)
+    answers = [source.parent / "answers" / f"{name}.tex" for name in names]
     for path in answers:
         if not path.is_file():
             raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")

@@ -79,8 +79,7 @@ class Parameter:
         low, above, below, high = bounds.groups()
         least, most = float(low or "-inf"), float(high or "inf")
         if not least <= number <= most or (above and number == least) or (below and number == most):
-            left, right = "(" if above else "[", ")" if below else "]"
-            raise UserError(f"{self.name} = {number} is outside {left}{least:g}, {most:g}{right}")
+            raise UserError(f"{self.name} = {number} is outside {bounds[0]}")
 
 
 def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
