@@ -82,7 +82,7 @@ def test_a_run_is_read_into_values_claims_and_stamp():
     outputs = claim("a/b"), value("a/n", "12,345"), stamp(commit="c", stand_in=True), stamp()
     run = as_run(executed(*outputs), "a")
     assert run.values == {"a/n": "12,345"}
-    assert run.claims["a/b"].holds
+    assert run.claims["a/b"]["holds"]
     assert run.on_stand_in
 
 

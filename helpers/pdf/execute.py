@@ -50,7 +50,6 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
     """
     if target.exists() and f'"{MARK}"' not in read_text(target):
         raise UserError(f"{target} was made by no run of ours: name another file")
-    target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
         values = choose(read_parameters(notebook, source), given or {}, profile, source)
@@ -85,13 +84,13 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
 def refuse_failed_claims(run: Run, target: Path) -> None:
     """Raises UserError for a claim of ``run`` that does not hold, and puts ``target`` aside."""
     for claim in run.claims.values():
-        if not claim.holds:
+        if not claim["holds"]:
             failed = target.with_suffix(".failed.ipynb")
             os.replace(target, failed)
             on = " on a stand-in for missing data" if run.on_stand_in else ""
             raise UserError(
-                f"{run.name}: the claim {claim.name!r} does not hold in this run{on}: "
-                f"{claim.evidence}\nThe whole run: {failed}"
+                f"{run.name}: the claim {claim['name']!r} does not hold in this run{on}: "
+                f"{claim['evidence']}\nThe whole run: {failed}"
             )
 
 

@@ -123,7 +123,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def lock(bodies: Path) -> FileLock:
     """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
-    bodies.mkdir(parents=True, exist_ok=True)
     return FileLock(bodies / ".lock")
 
 
@@ -181,22 +180,13 @@ def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A statement that a notebook checked."""
-
-    name: str
-    holds: bool
-    evidence: str
-
-
-@dataclass(frozen=True)
 class Run:
     """An executed notebook, read once: what the rest of the press asks of it."""
 
     name: str
     notebook: NotebookNode
     values: dict[str, str]  # as they read in print
-    claims: dict[str, Claim]
+    claims: dict[str, dict]  # as notebooks file them: name, holds, evidence
     stamp: dict[str, Any]
 
     @property
@@ -216,7 +206,7 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
     Raises UserError for a name that stands for two values or two claims.
     """
     values: dict[str, str] = {}
-    claims: dict[str, Claim] = {}
+    claims: dict[str, dict] = {}
     stamp: dict[str, Any] = {}
     for data in bundles(notebook):
         if isinstance(data.get(mime.STAMP), dict):
@@ -231,7 +221,7 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             content = data[mime.CLAIM]
             if content["name"] in claims:
                 raise UserError(f"{name} files the claim {content['name']!r} twice")
-            claims[content["name"]] = Claim(**content)
+            claims[content["name"]] = content
     return Run(name, notebook, values, claims, stamp)
 
 
