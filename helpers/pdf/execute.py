@@ -112,7 +112,7 @@ def _under_present_prose(notebook: NotebookNode, values: dict, earlier: Notebook
            for nb in (executed, earlier)]  # fmt: skip
     for cell, done in zip(*ran, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    kept = (MARK, "widgets", "language_info")
+    kept = (MARK, "widgets")
     executed.metadata |= {name: earlier.metadata[name] for name in kept if name in earlier.metadata}
     return executed
 
@@ -175,6 +175,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
             notebook,
             kernel_name="python3",
             timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+            raise_on_iopub_timeout=True,  # rather than lose an output
             record_timing=False,
             kernel_manager_class=manager(notebook, fork),
             shutdown_kernel="immediate",
@@ -182,7 +183,10 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
             config=Config({"KernelManager": sockets}),
         )
         try:
-            client.execute(env=_environment(private))
+            with client.setup_kernel(env=_environment(private)):
+                for index, cell in enumerate(notebook.cells):
+                    client.execute_cell(cell, index)
+                client.set_widgets_metadata()
         except CellExecutionError:
             return _failure(notebook)
         except CellTimeoutError:
