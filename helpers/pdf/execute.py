@@ -256,14 +256,16 @@ def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path
 def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
     """Each file's content as a few hexadecimal digits; of a large one, its size and date.
 
-    Names are as seen from ``base``, so that the project may be moved.
+    Names are as seen from ``base`` or the project's folder, so that these may be moved.
     """
     found = {}
     for path in paths:
         facts = path.stat()
         large = facts.st_size > 20_000_000
         content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
-        found[os.path.relpath(path, base)] = hashlib.sha256(content).hexdigest()[:16]
+        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), None)
+        name = str(path.relative_to(top) if top else path)
+        found[name] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 
