@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 import pypandoc
-from bs4 import BeautifulSoup, Comment, NavigableString, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 from mistune import import_plugin
 from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
@@ -102,8 +102,6 @@ class Page:
     def _prepared(self, html: str, attachments: Mapping[str, Mapping[str, str]]) -> BeautifulSoup:
         """HTML in which what pandoc would lose or garble is LaTeX already."""
         soup = BeautifulSoup(html, "html.parser")
-        for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
-            comment.extract()
         _color_cells(soup)
         found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
         frame = found[1].replace("\\\n", "") if found else ""
@@ -213,8 +211,6 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     ``name`` keeps the headings of one notebook apart from those of another.
     """
     pieces = list(pieces)
-    if not pieces:
-        return []
     _link(pieces, name)
     command = [pypandoc.get_pandoc_path(), "--from=html+smart-auto_identifiers", "--to=latex"]
     command += ["--wrap=preserve", "--shift-heading-level-by=1"]
@@ -310,8 +306,10 @@ def _turn(soup: BeautifulSoup) -> None:
         for code in tag.find_all("code", class_="latex"):
             code.string = rf"\beginL {code.get_text()}\endL{{}}"
     for text in soup.find_all(string=True):
+        if type(text) is not NavigableString or text.find_parent(class_="latex"):
+            continue
         within = text.find_parent("p") in turned
-        if (within or RIGHT_TO_LEFT.search(text)) and not text.find_parent(class_="latex"):
+        if within or RIGHT_TO_LEFT.search(text):
             parts = [
                 raw(prose(part)) if i % 2 else _latin(part, within)
                 for i, part in enumerate(re.split(f"({RIGHT_TO_LEFT.pattern})", text))

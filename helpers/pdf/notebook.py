@@ -24,11 +24,8 @@ MARK = "homework"  # the key of our metadata in an executed notebook
 
 # What a cell and an output have, and what stands where it is missing.
 _TEXT = {"id": None, "metadata": {}, "source": ""}
-_CELLS = {
-    "code": _TEXT | {"outputs": [], "execution_count": None},
-    "markdown": _TEXT,
-    "raw": _TEXT,
-}
+_CODE = _TEXT | {"outputs": [], "execution_count": None}
+_CELLS = {"code": _CODE, "markdown": _TEXT, "raw": _TEXT}
 _OUTPUTS = {
     "stream": {"name": "stdout", "text": ""},
     "display_data": {"data": {}, "metadata": {}},
