@@ -67,6 +67,9 @@ def test_cells_must_be_run_in_order_and_succeed():
     assert "cell 1 failed" in texts(cells(failing))
     failing.cells[0].metadata["tags"] = ["raises-exception"]
     assert cells(failing) == []
+    pip = "\x1b[31mERROR: No matching distribution found for nosuch\x1b[0m\x1b[31m\r\n"
+    noted = cells(executed(nbformat.v4.new_output("stream", text=pip)))
+    assert (texts(noted), noted[0].fatal) == ("n: cell 1: pip found no nosuch", False)
     uncounted = executed(nbformat.v4.new_output("stream", text="1"))
     uncounted.cells[0].execution_count = None
     assert cells(uncounted) == []

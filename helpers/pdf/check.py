@@ -117,6 +117,9 @@ def check_cells(run: Run) -> list[Finding]:
         failed = any(output.output_type == "error" for output in cell.outputs)
         if failed and "raises-exception" not in tags(cell):
             findings.append(Finding(f"{run.name}: cell {i} failed"))
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        for name in re.findall(r"No matching distribution found for ([^\s\x1b]+)", printed):
+            findings.append(Finding(f"{run.name}: cell {i}: pip found no {name}", fatal=False))
     if counts != sorted(set(counts)):
         findings.append(Finding(f"{run.name}: cells were run out of order", fatal=False))
     return findings

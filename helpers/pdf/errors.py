@@ -17,6 +17,9 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def exit_status(work: Callable[[], int | None]) -> int:
     """Do ``work``: 0, or what it returns; a user's mistake, or a full disk, is a line and 2."""
+    for stream in (sys.stdout, sys.stderr):  # a ✓ as ? where it can't be written, not a traceback
+        if hasattr(stream, "reconfigure"):  # what a test puts in its place may lack that
+            stream.reconfigure(errors="replace")
     try:
         status = work()
         sys.stdout.flush()  # here, where a full disk can be told

@@ -162,41 +162,37 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
     Kernels talk over Unix sockets in a folder of their own: no ports to collide, nothing listens
     on the network. Such a path may have about 100 characters, hence /tmp.
     """
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    from .kernels import Client, manager
+    from .kernels import Engine, manager
 
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
     end = time.monotonic() + (timeout or 0)
     with tempfile.TemporaryDirectory(prefix="homework-", dir=short) as private:
         sockets = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/k.json"}
-        client = Client(
-            notebook,
-            kernel_name="python3",
-            timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
-            raise_on_iopub_timeout=True,  # rather than lose an output
-            record_timing=False,
-            kernel_manager_class=manager(notebook, fork),
-            shutdown_kernel="immediate",
-            resources={"metadata": {"path": str(folder)}},
-            config=Config({"KernelManager": sockets}),
-        )
         try:
-            with client.setup_kernel(env=_environment(private)):
-                for index, cell in enumerate(notebook.cells):
-                    client.execute_cell(cell, index)
-                client.set_widgets_metadata()
-        except CellExecutionError:
-            return _failure(notebook)
+            Engine.execute_notebook(
+                notebook,
+                "python3",
+                progress_bar=False,
+                environment=_environment(private),
+                timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
+                startup_timeout=60,
+                record_timing=False,
+                kernel_manager_class=manager(notebook, fork),
+                shutdown_kernel="immediate",
+                resources={"metadata": {"path": str(folder)}},
+                config=Config({"KernelManager": sockets}),
+            )
         except CellTimeoutError:
             return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
         except DeadKernelError:
             died = "its kernel died (out of memory? a smaller batch or limit helps)"
-            return client.refusal or died
+            return Engine.client.refusal or died
         except RuntimeError as error:  # the kernel did not start
             return str(error)
-    return ""
+    return _failure(notebook)
 
 
 def _environment(private: str) -> dict[str, str]:
@@ -212,13 +208,15 @@ def _environment(private: str) -> dict[str, str]:
 
 
 def _failure(notebook: NotebookNode) -> str:
-    """The cell that failed and may not: its number, source and traceback."""
-    number, source, error = next(
-        (number, cell.source, output)
-        for number, cell in enumerate(notebook.cells, 1)
-        for output in cell.get("outputs", [])
-        if output.output_type == "error" and "raises-exception" not in tags(cell)
-    )
+    """The cell that failed and may not: its number, source and traceback; or nothing."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                return _describe(number, cell.source, output)
+    return ""
+
+
+def _describe(number: int, source: str, error: NotebookNode) -> str:
     rule = "─" * 72
     source = "\n".join(f"    {line}" for line in source.strip().splitlines())
     name = f"{error.ename}: {error.evalue}"

@@ -7,31 +7,44 @@ import sys
 from multiprocessing.context import ForkProcess, ForkServerContext
 
 from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 from nbformat import NotebookNode
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine
 
 from .notebook import code_cells
 
 IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize",
-           "ipykernel.kernelapp", "ipykernel.zmqshell",
+           "papermill.engines", "ipykernel.kernelapp", "ipykernel.zmqshell",
            "helpers.report"]  # fmt: skip
 TORCH = ["torch", "torch._dynamo", "torchvision.datasets"]
 
 MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 
 
-class Client(NotebookClient):
-    """nbclient's, except that it ends a kernel that prints without end."""
+class Client(PapermillNotebookClient):
+    """Papermill's, except that it ends a kernel that prints without end."""
 
     printed, refusal = 0, ""
 
-    def process_message(self, msg, cell, cell_index):
+    def process_message(self, msg, *where):
         self.printed += len(str(msg["content"].get("text", "")))
         if self.printed <= MAX_OUTPUT:
-            return super().process_message(msg, cell, cell_index)
+            return super().process_message(msg, *where)
         self.refusal = f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
         if self.km.provisioner and self.km.provisioner.process:
             self.km.provisioner.process.kill()
+
+
+class Engine(NBClientEngine):
+    """Papermill's, with the client above, and an environment for the kernel."""
+
+    client: Client  # of the latest run
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
+        options.pop("log_output")
+        cls.client = Client(nb_man, kernel_name=kernel_name, **options)
+        cls.client.execute(env=environment)
 
 
 def share_imports(torch: bool) -> ForkServerContext:

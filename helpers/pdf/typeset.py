@@ -204,6 +204,8 @@ def _put_aside(log: str, work: Path) -> dict[Path, str]:
 
 def _latexmk(latex: Path, work: Path, name: str) -> None:
     """As many passes as it takes. Raises UserError with all of TeX's errors."""
+    if not shutil.which("latexmk") or not shutil.which("xelatex"):
+        raise UserError("TeX is not installed: run `make tex`")
     here = os.path.relpath(latex, work)  # short in the log, and no space in it
     settings = {
         "TEXINPUTS": f".:{here}:{here}/answers:{here}/figures:",
