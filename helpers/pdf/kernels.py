@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import sys
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkProcess, ForkServerContext
 
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
@@ -66,26 +66,19 @@ def manager(notebook: NotebookNode, fork: bool) -> type[AsyncKernelManager]:
     return ForkingManager if fork and ours else AsyncKernelManager
 
 
-class Forked:
+class Forked(ForkProcess):
     """A kernel of this process's own flesh, with what jupyter_client asks of a ``Popen``."""
 
     stdin = stdout = stderr = None
 
-    def __init__(self, command: list[str], folder: str, environment: dict[str, str]) -> None:
-        fork = multiprocessing.get_context("fork")
-        self._process = fork.Process(target=_kernel, args=(command, folder, environment))
-        self._process.start()
-        self.pid = self._process.pid
-        self.terminate, self.kill = self._process.terminate, self._process.kill
-
     def poll(self) -> int | None:
         """The exit status, if it has ended."""
-        return self._process.exitcode
+        return self.exitcode
 
     def wait(self) -> int | None:
         """The exit status, once it has ended."""
-        self._process.join()
-        return self._process.exitcode
+        self.join()
+        return self.exitcode
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -95,7 +88,8 @@ class ForkingManager(AsyncKernelManager):
     """Jupyter's own, except that a kernel is forked where it would start a new interpreter."""
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options) -> None:
-        forked = Forked(kernel_cmd, options["cwd"], options["env"])
+        forked = Forked(target=_kernel, args=(kernel_cmd, options["cwd"], options["env"]))
+        forked.start()
         self.provisioner.process = forked
         self.provisioner.pid = self.provisioner.pgid = forked.pid
         self._reconcile_connection_info(self.provisioner.connection_info)
