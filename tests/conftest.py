@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import helpers  # noqa: F401 before nbformat, whose import it shortens
+from helpers.sweep.runs import cores
 
 ROOT = Path(__file__).parents[1]
 # The questions of this course, and the tests that are about them rather than about the tool: who
@@ -19,12 +20,19 @@ COURSE = (
     "attention_complexity attention_copying cnn_vs_rnn review_finetuning rnn2d_parameters "
     "rnn_recurrence sentiment_transformer skipgram_sampling vit_sweep vit_training"
 ).split()
-LONGEST = "make sweep_engine colab rnn2d_parameters execute typeset".split()
+LONGEST = (
+    "make sweep_engine colab execute rnn2d_parameters cnn_vs_rnn sentiment_transformer typeset"
+).split()
 ABOUT = {f"test_{name}.py": name for name in COURSE}
 ABOUT |= dict.fromkeys(("test_readme.py", "test_course.py"), "rnn_recurrence")
 collect_ignore = [
     file for file, name in ABOUT.items() if not (ROOT / "notebooks" / f"{name}.ipynb").exists()
 ]
+
+
+def pytest_xdist_auto_num_workers():
+    """Half as many processes again as cores: a third of the time, tests wait for others."""
+    return min(cores() * 3 // 2, 8)  # more would wait for the longest file
 
 
 def pytest_collection_modifyitems(items):
@@ -89,22 +97,3 @@ def tmpfs():
             subprocess.run(["umount", path], check=True)
 
     return mounted
-
-
-@pytest.fixture(scope="module")
-def small_bert():
-    """A BERT of width 6 that knows 40 tokens and reads 20 of them."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=6,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=20,
-        initializer_range=0.5,
-    )
-    return BertModel(config).eval()

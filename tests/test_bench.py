@@ -1,50 +1,12 @@
-"""The benchmarks leave what they find as it is, and keep their books in order."""
+"""The benchmarks keep their books in order."""
 
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdf_fixtures import ROOT
 
-from bench import paired, vit
-from bench import pdf as pdf_bench
-from helpers.vit_training import product_operations
-
-MAKE = """#!/bin/sh
-echo "$PWD $* $(grep -c Changed notebooks/rnn_recurrence.ipynb)" >> {log}
-[ -e helpers ] && [ -e data/results ]
-"""
-
-
-@pytest.fixture
-def log(tmp_path, monkeypatch):
-    """What a pretended make was called for: folder, arguments, notebooks with changed prose."""
-    make, log = tmp_path / "make", tmp_path / "log"
-    make.write_text(MAKE.format(log=log))
-    make.chmod(0o755)
-    monkeypatch.setenv("MAKE", str(make))
-    return log
-
-
-@pytest.mark.skipif(
-    not (ROOT / "notebooks" / "rnn_recurrence.ipynb").exists(), reason="that notebook was removed"
-)
-def test_the_pdf_is_measured_in_a_copy(log, monkeypatch):
-    saved = {}
-    monkeypatch.setattr(pdf_bench, "by_hand", lambda notebooks, folder: None)
-    monkeypatch.setattr(pdf_bench, "rendering", float)
-    monkeypatch.setattr(paired, "save", lambda topic, rows, **more: saved.update(more))
-    before = (ROOT / "notebooks" / "rnn_recurrence.ipynb").read_bytes()
-    monkeypatch.setattr(pdf_bench, "CELLS", (1, 2))
-    pdf_bench.main("2025-hw2")
-    calls = [line.split() for line in log.read_text().splitlines()]
-    assert {folder for folder, *_ in calls}.isdisjoint({str(ROOT)})
-    asked = [" ".join(rest) for _, *rest in calls]
-    pdf = "pdf HW=2025-hw2"
-    assert asked == ["setup 0", f"{pdf} 0", f"{pdf} 0", f"{pdf} 1"]
-    assert (ROOT / "notebooks" / "rnn_recurrence.ipynb").read_bytes() == before
-    assert saved.keys() == {"seconds_again", "seconds_after_prose_changed"}
+from bench import paired
 
 
 @pytest.mark.parametrize(
@@ -65,21 +27,3 @@ def test_the_exponent_of_a_power_law_is_found(power, factor):
     size, found = paired.grows("n", sizes, [factor * n**power for n in sizes]).split("^")
     assert size == "n"
     assert float(found) == pytest.approx(power, abs=0.0051)
-
-
-def test_each_peer_trains_the_vit_in_our_setting(monkeypatch):
-    """Images per second: a peer 2 in each process, ours 3; the machine could do 12."""
-    saved = {}
-
-    def alone(name, layers=vit.LAYERS, processes=1):
-        return processes * (3.0 if name == "ours" else 2.0)
-
-    monkeypatch.setattr(vit, "alone", alone)
-    work = 3 * product_operations(layers=vit.LAYERS, width=vit.WIDTH)
-    monkeypatch.setattr(vit, "product_limit", lambda: 12.0 * work)
-    monkeypatch.setattr(paired, "save", lambda topic, rows, **more: saved.update(more, rows=rows))
-    vit.main(rounds=1)
-    assert [(row["against"], row["ours"], row["theirs"]) for row in saved["rows"]] == [
-        (peer, 3 * processes, 2 * processes) for processes in (1, 2) for peer in vit.PEERS
-    ]
-    assert saved["share_of_matrix_product_limit"] == 0.5

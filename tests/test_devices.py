@@ -1,9 +1,9 @@
-"""Which device and type of numbers are chosen, and what the stamp says of them."""
+"""Which device and type of numbers are chosen."""
 
 import pytest
 import torch
 
-from helpers.devices import choose_device, describe
+from helpers.devices import choose_device
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
@@ -20,8 +20,3 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 def test_bfloat16_is_for_processors_that_multiply_in_it(monkeypatch, unit, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
     assert choose_device("cpu")[1] == dtype
-
-
-def test_the_stamp_says_what_computes(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert describe("cpu", torch.bfloat16) == "cpu, 2 threads, bfloat16"

@@ -170,8 +170,7 @@ def test_a_notebook_comes_as_it_was_saved_or_is_run(project):
     write(saved, project / "notebooks" / "absent.ipynb")
     assert "absent: as it was saved" in make(project, *YOU, target=RAN)
     changed(edition, "notebook=absent, as-is", "notebook=absent")
-    assert "absent: executed" in make(project, *YOU)
-    assert "here now" in "".join(text_of(project)).split("print")[-1]
+    assert "absent: executed" in make(project, *YOU, target=RAN)
 
 
 def test_new_data_call_for_what_was_run_on_stand_ins_and_for_nothing_else(project):
@@ -209,6 +208,7 @@ def test_a_failure_shows_the_cell_and_a_draft_lets_a_wide_line_pass(project):
     assert "make pdf DRAFT=1" in shown
     assert "warning: solutions_latex/answers/first.tex:3" in make(project, *YOU, "DRAFT=1")
     answer.write_text(ANSWER)
+    assert "here now" in "".join(text_of(project)).split("print")[-1], "of the notebook above"
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,3 @@ def test_shapes_are_kept_apart_and_matrices_without_a_gradient_stay():
     together.step()
     assert torch.equal(b, alone)
     assert torch.equal(c, before)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_products_run_in_the_type_asked_for_and_weights_keep_theirs(dtype, monkeypatch):
-    seen = []
-    spy = lambda x: seen.append(x.dtype) or orthogonalize(x)
-    monkeypatch.setattr("helpers.muon.orthogonalize", spy)
-    matrix = matrices(3, 4).float().requires_grad_()
-    matrix.grad = torch.ones_like(matrix)
-    Muon([matrix], rate=0.1, dtype=dtype).step()
-    assert seen == [dtype]
-    assert matrix.dtype == torch.float32

@@ -13,17 +13,6 @@ from helpers.pdf.errors import UserError
 from helpers.pdf.execute import cache_key, digests, inputs
 from helpers.pdf.notebook import as_run, commit, read_notebook
 
-OLD = {
-    "nbformat": 3,
-    "nbformat_minor": 0,
-    "metadata": {"name": ""},
-    "worksheets": [{"cells": [
-        {"cell_type": "heading", "level": 2, "source": "Old", "metadata": {}},
-        {"cell_type": "code", "input": ["1 +\n", "1"], "language": "python", "metadata": {},
-         "outputs": [{"output_type": "pyout", "prompt_number": 4, "text": "2", "metadata": {}}],
-         "prompt_number": 4, "collapsed": False},
-    ]}],
-}  # fmt: skip
 ODD = {
     "nbformat": 4,
     "metadata": {"kernelspec": {"name": "ir", "language": "R"}, "odd": 1},
@@ -47,13 +36,6 @@ def read(tmp_path, content):
     notebook = read_notebook(path)
     nbformat.validate(notebook)
     return notebook
-
-
-def test_a_notebook_of_format_3_is_read(tmp_path):
-    heading, code = read(tmp_path, OLD).cells
-    assert heading.source == "## Old"
-    assert (code.source, code.execution_count) == ("1 +\n1", 4)
-    assert code.outputs[0].data["text/plain"] == "2"
 
 
 def test_stray_and_missing_things_of_a_notebook_are_put_right(tmp_path):

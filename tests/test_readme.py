@@ -76,19 +76,16 @@ def test_the_table_has_the_questions_of_the_editions():
     for edition in ("2021-hw4", "2022-hw3", "2023-hw3", "2025-hw2"):
         for question in read_edition(ROOT / "solutions_latex" / f"{edition}.tex").questions:
             place = f"{edition[:4]} Q{question.number}"
+            links = {f"(notebooks/{name}.ipynb)" for name in question.notebooks}
             (row,) = (  # another edition of that year may have a question of that number
                 row
                 for row in rows
-                if place in row[2].strip().split(", ") and links_all(row[3], question.notebooks)
+                if place in row[2].strip().split(", ") and all(link in row[3] for link in links)
             )
             for name in question.notebooks:
                 assert f"/notebooks/{name}.ipynb)" in row[5]
             for answer in question.answers:
                 assert f"(solutions_latex/answers/{answer}.tex)" in row[4]
-
-
-def links_all(cell, notebooks):
-    return all(f"(notebooks/{name}.ipynb)" in cell for name in notebooks)
 
 
 def test_the_editions_are_named():

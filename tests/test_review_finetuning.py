@@ -1,6 +1,5 @@
 """Fine-tuning on app reviews: split, batches, classifier, training, and the notebook's claims."""
 
-import copy
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -28,7 +27,7 @@ WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] good bad so what very it is not app a gr
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
     """Sixty reviews of one to nine words, and their classes."""
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizerFast  # not above: others need not wait for it
 
     file = tmp_path_factory.mktemp("words") / "vocab.txt"
     file.write_text("\n".join(WORDS))
@@ -43,18 +42,30 @@ def reviews(tmp_path_factory):
     return Reviews(texts, classes, BertTokenizerFast(str(file)), length=12)
 
 
-@pytest.fixture
-def model(small_bert):
-    """A classifier without any dropout."""
-    encoder = copy.deepcopy(small_bert)
-    for layer in encoder.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
-    encoder.config.attention_probs_dropout_prob = 0.0
-    for layer in encoder.encoder.layer:
-        layer.attention.self.dropout_prob = 0.0
+def classifier(inside, outside):
+    """On a BERT of width 6 that knows 40 tokens and reads 20 of them, with these dropouts."""
+    from transformers import BertConfig, BertModel
+
     torch.manual_seed(0)
-    return ReviewClassifier(encoder, dropout=0.0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=6,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=20,
+        initializer_range=0.5,
+        hidden_dropout_prob=inside,
+        attention_probs_dropout_prob=inside,
+    )
+    encoder = BertModel(config).eval()
+    torch.manual_seed(0)
+    return ReviewClassifier(encoder, dropout=outside)
+
+
+@pytest.fixture
+def model():
+    return classifier(0.0, 0.0)
 
 
 def test_a_batch_is_padded_to_its_longest_review_and_says_so(reviews):
@@ -95,16 +106,6 @@ def test_an_epoch_counts_reviews_not_batches(reviews, model):
     assert found == pytest.approx(evaluate(model, in_batches(reviews, rows, size=50)), rel=1e-5)
 
 
-def test_the_rate_falls_in_a_line(reviews, model):
-    rates = []
-    step = torch.optim.AdamW.step
-    note = lambda self, *how: (rates.append(self.param_groups[0]["lr"]), step(self, *how))[1]
-    with patch.object(torch.optim.AdamW, "step", note):
-        rows = torch.arange(20), torch.arange(20, 24)
-        fit(model, reviews, rows, epochs=2, rate=0.5, size=8, seed=0)
-    assert rates == pytest.approx([0.5 * (1 - k / 6) for k in range(6)])
-
-
 def test_the_best_epoch_is_kept(reviews, model, monkeypatch):
     """Four epochs that set a bias to their number; the second and third validate best."""
     accuracies, epochs = iter([0.5, 0.9, 0.9, 0.7]), iter([1.0, 2.0, 3.0, 4.0])
@@ -121,14 +122,13 @@ def test_the_best_epoch_is_kept(reviews, model, monkeypatch):
     assert [row["validation accuracy"] for row in history] == [0.5, 0.9, 0.9, 0.7]
 
 
-def test_the_recipe_stands(reviews, small_bert):
+def test_the_recipe_stands(reviews):
     """A pinned small run. Where its numbers change, recorded runs are of another recipe.
 
     Changed on purpose? Then raise ``recipe`` in notebooks/review_finetuning.ipynb and pin the new
     numbers; else undo the change.
     """
-    torch.manual_seed(0)
-    model = ReviewClassifier(copy.deepcopy(small_bert))
+    model = classifier(0.1, 0.3)
     rows = split(len(reviews), seed=2)
     history = fit(model, reviews, rows, epochs=3, rate=0.01, size=8, seed=0)
     found = [row[f"{part} loss"] for row in history for part in ("training", "validation")]
@@ -168,11 +168,6 @@ def proofs():
         return Small("review_finetuning", finetuning)
 
 
-def test_the_claims_hold_and_are_those_of_the_answer(proofs):
-    assert all(proofs.claims.values()), proofs.claims
-    assert verified("review_finetuning") == set(proofs.claims)
-
-
 MUTATIONS = [
     ("classes", "score <= 2", "score < 2"),
     ("encoding", "max_length=32", "max_length=31"),
@@ -191,5 +186,7 @@ def test_a_broken_claim_fails(proofs, name, old, new):
     assert not proofs.holds(f"finetuning/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"finetuning/{name}" for name, _, _ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"finetuning/{name}" for name, _, _ in MUTATIONS}
+    assert verified("review_finetuning") == can_fail == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims

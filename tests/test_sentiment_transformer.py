@@ -30,8 +30,8 @@ def head():
     return GRUHead(width=WIDTH, hidden=5)
 
 
-def test_a_frozen_encoder_stays_in_evaluation_mode(small_bert):
-    model = SentimentClassifier(small_bert, head()).train()
+def test_a_frozen_encoder_stays_in_evaluation_mode():
+    model = SentimentClassifier(nn.Sequential(nn.Linear(3, 3), nn.Dropout()), head()).train()
     assert model.head.training
     assert not any(module.training for module in model.encoder.modules())
     assert not any(p.requires_grad for p in model.encoder.parameters())
@@ -117,21 +117,20 @@ FORMS = (
 )
 
 
-def small_run(folder, **changed):
+def small_run(folder):
     """The notebook's way from texts to logits, with 48 sentences: loss and one logit."""
     words = [(word, label) for label, words in enumerate((BLAME, PRAISE)) for word in words]
     texts = [form.format(word) for word, _ in words for form in FORMS]
     labels = torch.tensor([label for _, label in words for _ in FORMS])
     encoder = load_encoder()
-    tokens = tokenize(texts, encoder.tokenizer, length=9, tail=changed.pop("tail", 4))
+    tokens = tokenize(texts, encoder.tokenizer, length=9, tail=4)
     features = frozen_features(first_layers(encoder.model, 2), tokens, folder=folder)
     training, validation = split(len(texts), seed=0)
     torch.manual_seed(0)
     model = GRUHead(width=384, hidden=8)
-    how = Recipe(**{"epochs": 3, "rate": 1e-2, "tokens": 64} | changed)
     history = fit(
-        model, features.batch, tokens.lengths, labels,
-        training=training, validation=validation, recipe=how, seed=0,
+        model, features.batch, tokens.lengths, labels, training=training, validation=validation,
+        recipe=Recipe(epochs=3, rate=1e-2, tokens=64), seed=0,
     )  # fmt: skip
     return [history[0].loss, history[-1].loss, history[-1].validation_loss]
 
@@ -144,11 +143,6 @@ def test_the_recipe_gives_the_numbers_it_gave(tmp_path):
         "the same parameters give other numbers than before: raise `recipe` in the notebook's "
         "parameters cell and pin these numbers, or undo the change"
     )
-
-
-@pytest.mark.parametrize("change", [{"rate": 1.1e-2}, {"tail": 5}])
-def test_the_pinned_run_notices_a_change(tmp_path, change):
-    assert small_run(tmp_path, **change) != pytest.approx(PINNED, rel=2e-3)
 
 
 # The notebook's claims, on a few short reviews, each broken by one change.
@@ -181,11 +175,6 @@ def proofs(tmp_path_factory):
         return Small("sentiment_transformer", sentiment)
 
 
-def test_the_claims_hold_and_are_those_of_the_answer(proofs):
-    assert all(proofs.claims.values()), proofs.claims
-    assert verified("sentiment_transformer") == set(proofs.claims)
-
-
 FROZEN = "sentiment.SentimentClassifier(bert, head).eval()"
 MUTATIONS = [
     ("vocabulary", "vocabulary = encoder.tokenizer.vocab_size", "vocabulary = 30_521"),
@@ -216,5 +205,7 @@ def test_a_broken_claim_fails(proofs, name, old, new):
     assert not proofs.holds(f"sentiment/{name}", old, new)
 
 
-def test_each_claim_has_a_mutation(proofs):
-    assert {f"sentiment/{name}" for name, *_ in MUTATIONS} == set(proofs.claims)
+def test_every_claim_of_the_answer_is_proved_and_can_fail(proofs):
+    can_fail = {f"sentiment/{name}" for name, _, _ in MUTATIONS}
+    assert verified("sentiment_transformer") == can_fail == set(proofs.claims)
+    assert all(proofs.claims.values()), proofs.claims

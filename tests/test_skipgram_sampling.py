@@ -87,8 +87,6 @@ MUTATIONS = [
     ("softmax-unbiased", "abs(S * variance / spread - 1)", "abs(variance / spread - 1)"),
     ("softmax-unbiased", "return outside[samples].mean(-2)", "return outside[samples].sum(-2)"),
     ("sample-cost", ".sum() == (S + 1) * h", ".sum() == S * h"),
-    ("self-normalized-rate", "limit = -(p**2 / q)", "limit = -0.7 * (p**2 / q)"),
-    ("self-normalized-rate", "limit = -(p**2 / q)", "limit = (p**2 / q)"),
     ("self-normalized-rate", "limit = -(p**2 / q)", "limit = -(p / q)"),
     ("self-normalized-rate", "spread = (p**2 / q) @", "spread = 1.1 * (p**2 / q) @"),
     ("self-normalized-rate", "- proposal.log()[samples], -1", ", -1"),

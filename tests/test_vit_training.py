@@ -199,24 +199,13 @@ def test_one_seed_fixes_every_bit():
 
 
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
-def test_training_learns_and_its_rates_follow_the_schedule(monkeypatch, rule):
-    found, step = [], vit.train_step
-
-    def watched(model, batch, optimizers, smoothing):
-        found.append([group["lr"] for o in optimizers for group in o.param_groups])
-        return step(model, batch, optimizers, smoothing)
-
-    monkeypatch.setattr(vit, "train_step", watched)
+def test_training_learns(rule):
     model, seen = tiny(), []
     how = Hyperparameters(epochs=6, batch=16, rule=rule, rate=0.01, mirror=False, warmup=0.25)
     data, other = bright_or_dark(), bright_or_dark(seed=1)
     history = vit.train(model, data, other, how=how, seed=0, begin=seen.append)
     assert seen == [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert vit.validate(model, bright_or_dark(seed=2))[1] > 0.95
-    peaks = torch.tensor([0.01] * (3 if rule == "muon" else 2), dtype=torch.float64)
-    shares = [vit.rate_factor((i + 0.5) / 24, 0.25) for i in range(24)]
-    expected = torch.outer(torch.tensor(shares, dtype=torch.float64), peaks)
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected)
 
 
 def test_an_epoch_tells_the_mean_loss_and_the_seconds_of_its_training_alone(monkeypatch):
