@@ -11,7 +11,6 @@ import pytest
 from hypothesis import settings
 
 import helpers  # noqa: F401 before nbformat, whose import it shortens
-from helpers.sweep.runs import cores
 
 ROOT = Path(__file__).parents[1]
 # The questions of this course, and the tests that are about them rather than about the tool: who
@@ -32,7 +31,7 @@ collect_ignore = [
 
 def pytest_xdist_auto_num_workers():
     """Half as many processes again as cores: a third of the time, tests wait for others."""
-    return min(cores() * 3 // 2, 8)  # more would wait for the longest file
+    return min((os.cpu_count() or 2) * 3 // 2, 8)  # more would wait for the longest file
 
 
 def pytest_collection_modifyitems(items):

@@ -1,5 +1,6 @@
 """The parameters cell: its grammar, and what it accepts."""
 
+import io
 from pathlib import Path
 
 import nbformat
@@ -109,3 +110,11 @@ def test_a_value_may_begin_with_a_dash(monkeypatch, capsys):
     assert cli.main(["execute", "x.ipynb", "y.ipynb", "-p", "rate"]) == 2
     assert cli.main(["render", "x.ipynb", "-p", "epochs", "3"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_character_that_the_terminal_lacks_is_no_traceback(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert cli.main(["render", "–.ipynb", "x.tex"]) == 2
+    terminal.seek(0)
+    assert terminal.read() == "homework: ?.ipynb: there is no such notebook\n"

@@ -44,6 +44,13 @@ def test_every_dependency_is_locked_and_installed_as_locked(requirement):
     assert version(requirement.name) in versions
 
 
+def test_a_lock_is_versions_and_hashes_and_nothing_else():
+    pattern = r"[\w.-]+==\S+(?: ; .+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+"
+    for folder in ("", "bench", "tests/browser", "tests/torchtext"):
+        lock = (ROOT / folder / "requirements.lock").read_text()
+        assert re.fullmatch(f"(?:{pattern})+", lock), folder
+
+
 @pytest.mark.parametrize("folder", ["bench", "tests/browser", "tests/torchtext"])
 def test_the_locks_of_the_optional_lanes_have_what_is_asked(folder):
     lock = (ROOT / folder / "requirements.lock").read_text()
