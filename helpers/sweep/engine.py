@@ -14,14 +14,15 @@ import hashlib
 import logging
 import multiprocessing
 import signal
-import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
@@ -138,7 +139,10 @@ def _here(workers: int) -> Iterator["Client"]:
         except BaseException:  # what runs is of no use to anyone
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
-                task.kill(nanny.pid)
+                with suppress(psutil.NoSuchProcess):
+                    worker = psutil.Process(nanny.pid)
+                    for process in [*worker.children(recursive=True), worker]:
+                        process.kill()
             raise
 
 
@@ -172,29 +176,19 @@ def _elsewhere(scheduler: str) -> Iterator["Client"]:
 def _submit(
     client: "Client", job: Job, store: Store, settings: Settings, bundle: task.Bundle | None
 ) -> "Future":
-    threads = str(settings.threads)
-    return client.submit(
-        task.run,
-        f"notebooks/{settings.notebook.name}" if bundle else str(settings.notebook),
-        None if bundle else str(store.notebook(job)),
-        job.profile,
-        job.values,
-        settings.timeout,
-        {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        settings.gpus,
-        bundle,
-        key=f"{job.name}-{uuid.uuid4()}",  # so that no earlier result is taken for this one
-        pure=False,
-    )
+    notebook = f"notebooks/{settings.notebook.name}" if bundle else str(settings.notebook)
+    target = None if bundle else str(store.notebook(job))
+    how = settings.timeout, settings.threads, settings.gpus, bundle
+    # Not pure: no earlier result is taken for this one.
+    return client.submit(task.run, notebook, target, job.profile, job.values, *how, pure=False)
 
 
 def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
     """What became of a run; its record is written, or what it did until it failed."""
-    content, problem, seconds, machine = b"", "its process died again and again", 0.0, ""
-    if future.status == "finished":
-        content, problem, seconds, machine = future.result()
-    else:
-        problem = f"{problem} ({future.exception()})"
+    if future.status != "finished":
+        died = f"its process died again and again ({future.exception()})"
+        return Outcome(job, None, died, 0.0)
+    content, problem, seconds, machine = future.result()
     try:
         if content:
             write_atomically(store.failed(job) if problem else store.notebook(job), content)

@@ -54,10 +54,8 @@ def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
 def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     """The rows that meet each ``name=value``. Raises UserError without such a column or row."""
     for condition in conditions:
-        name, equals, text = map(str.strip, condition.partition("="))
+        name, _, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
-        if not equals:
-            raise UserError(f"--where {condition}: write it as {name}={shown(frame[name].iloc[0])}")
         frame = frame[[_same(value, text) for value in frame[name]]]
     if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
@@ -106,16 +104,9 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
         best = rows.loc[rows["mean"].idxmax()]
         said.append(f"highest: {_listed(best, [*first, 'mean'])}")
     elif style != "csv":
-        said_twice = [name for name in frame if _is_parameter_again(frame, name)]
         constant = [name for name in frame if len(frame) > 1 and not differs[name]]
-        rows = rows.drop(columns=list({*made, *said_twice, *constant} - {*by}))
+        rows = rows.drop(columns=list({*made, *constant} - {*by}))
     return "\n".join([write(rows, style), *(said if style == "text" else [])])
-
-
-def _is_parameter_again(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column is a parameter that the notebook has recorded: ``topic/n`` beside ``n``."""
-    parameter = name.partition("/")[2]
-    return parameter in frame and frame[name].equals(frame[parameter])
 
 
 def _listed(row: pd.Series, names: list[str]) -> str:
