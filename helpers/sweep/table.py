@@ -1,6 +1,5 @@
 """Records side by side: one row for each run, or a mean and its spread over seeds."""
 
-import difflib
 from collections import Counter
 
 import pandas as pd
@@ -56,27 +55,17 @@ def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     for condition in conditions:
         name, _, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
-        frame = frame[[_same(value, text) for value in frame[name]]]
+        frame = frame[frame[name].map(str) == text]
     if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
     return frame
 
 
-def _same(value: object, text: str) -> bool:
-    """Whether a value is the one that was typed: 0.10 is 0.1."""
-    try:
-        return float(value) == float(text)
-    except (TypeError, ValueError):
-        return str(value) == text
-
-
 def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
-    """Raises UserError for the first of ``names`` that is no column, with the nearest one."""
+    """Raises UserError for the first of ``names`` that is no column."""
     for name in names:
         if name not in frame:
-            near = difflib.get_close_matches(name, frame.columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(frame.columns)}"
-            raise UserError(f"no column {name!r}; {hint}")
+            raise UserError(f"no column {name!r}; there are {', '.join(frame.columns)}")
 
 
 def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -> str:
@@ -93,7 +82,7 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
     varied = [name for name in [*settings, "recipe"] if differs[name] and name != "seed"]
     first = list(dict.fromkeys([*by, *varied]))
     order = [name for name in [*first, "seed"] if name in frame]
-    rows = frame.sort_values(order, key=_rank, kind="stable") if order else frame
+    rows = frame.loc[sorted(frame.index, key=lambda run: [*map(_key, frame.loc[run, order])])]
     same = [name for name in settings if not differs[name]]
     said = [f"the same in all: {_listed(frame.iloc[0], same)}"]
     if broken := int(frame["claims"].str.startswith("not ").sum()):
@@ -113,11 +102,9 @@ def _listed(row: pd.Series, names: list[str]) -> str:
     return ", ".join(f"{name} {shown(row[name])}" for name in names)
 
 
-def _rank(column: pd.Series) -> pd.Series:
-    """Where each value stands in the table: numbers by size, then all others as they read."""
-    number = pd.to_numeric(column.map(lambda v: v if isinstance(v, int | float) else None))
-    others = column[number.isna()].map(str).rank(method="dense")
-    return number.rank(method="dense").fillna(others + len(column))
+def _key(value: object) -> tuple:
+    """Where a value stands in the table: numbers by size, then all others as they read."""
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
