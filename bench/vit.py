@@ -62,7 +62,10 @@ def theirs(name: str) -> float:
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
     how = {"shuffle": True, "num_workers": torch.get_num_threads()}
     loader = DataLoader(pictures, BATCH, collate_fn=partial(_changed, change), **how)
-    model, batches = peer(name), iter(loader)
+    where, architecture = PEERS[name]
+    model, batches = resolve_name(where)(**architecture), iter(loader)
+    if name == "torchvision":  # it is made for three channels
+        model.conv_proj = torch.nn.Conv2d(1, WIDTH, 4, stride=4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step() -> None:
@@ -73,15 +76,6 @@ def theirs(name: str) -> float:
         optimizer.step()
 
     return _rate(step)
-
-
-def peer(name: str) -> torch.nn.Module:
-    """Another library's model."""
-    where, how = PEERS[name]
-    model = resolve_name(where)(**how)
-    if name == "torchvision":  # it is made for three channels
-        model.conv_proj = torch.nn.Conv2d(1, WIDTH, 4, stride=4)
-    return model
 
 
 def _changed(change, pictures: list) -> list[torch.Tensor]:

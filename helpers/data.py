@@ -119,10 +119,9 @@ def app_reviews() -> Reviews:
     path = data_dir() / "app_reviews/reviews.csv"
     if path.is_file():
         table = _read(path, ("content", "score"))
-        texts = [text or "" for text in table["content"]]
         with _told(f"{shown(path)} has a score that is no number"):
-            scores = [int(score) for score in table["score"]]
-        return Reviews(texts, torch.tensor(scores), f"{len(texts):,} app reviews")
+            scores = torch.tensor([int(score) for score in table["score"]])
+        return Reviews(table["content"], scores, f"{len(scores):,} app reviews")
     _warn(
         "Using rated snippets in place of app reviews: app_reviews/reviews.csv is not in DATA_DIR."
     )

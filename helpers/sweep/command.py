@@ -1,4 +1,4 @@
-"""``homework sweep`` and ``homework results``: the command line of the sweep."""
+"""What ``homework sweep`` and ``homework results`` do."""
 
 import os
 import sys
@@ -16,25 +16,6 @@ from .plan import grid, table
 from .runs import Job, Store, jobs, load
 
 
-@click.command(help="Run a notebook with many parameters.")
-@click.argument("notebook")
-@click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
-              help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
-              "repeat it for every combination")  # fmt: skip
-@click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
-@click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
-@click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
-@click.option("--jobs", "at_once", type=click.IntRange(1), help="runs at the same time (1)")
-@click.option("--threads", type=click.IntRange(1), default=1, help="of one run (1: as recorded)")
-@click.option("--dry-run", is_flag=True, help="say what would run, and why")
-@click.option("--again", is_flag=True, help="run what is done, too")
-@click.option("--only-failed", is_flag=True, help="run only what failed before")
-@click.option("--metric", help="the value that progress shows")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="for one run")
-@click.option("--retries", type=click.IntRange(0, 1000), default=0, help="for a run that fails")
-@click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
-@click.option("--gpus", default="", metavar="0,1", help="devices to share out")
-@click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
 def sweep(
     notebook: str, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
     dry_run: bool, again: bool, only_failed: bool, metric: str | None, gpus: str, **settings,
@@ -80,12 +61,6 @@ def sweep(
             raise click.Abort(f"({same} goes on with the rest)") from None
 
 
-@click.command(help="The records of a sweep as a table.")
-@click.argument("notebook")
-@click.option("--metric", help="mean and spread over seeds of this one")
-@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
-@click.option("--format", "style", default="text", type=click.Choice(["text", "csv", "latex"]))
 def results(notebook: str, metric: str | None, by: str, where: tuple[str, ...], style: str) -> None:
     """Print the records of a sweep, or a value's mean and spread over seeds."""
     from . import table as tables
