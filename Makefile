@@ -31,13 +31,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
 
 # In the conda environment of environment.yml the packages are there already.
-ifeq ($(CONDA_DEFAULT_ENV),homework)
-  BIN   := $(CONDA_PREFIX)/bin
-  READY := $(CONDA_PREFIX)/.homework
-else
-  BIN   := .venv/bin
-  READY := .venv/.ready
-endif
+PLACE    := $(if $(filter homework,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX),.venv)
+READY    := $(PLACE)/.ready
+BIN      := $(PLACE)/bin
 HOMEWORK := $(BIN)/homework
 
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
@@ -146,7 +142,7 @@ badges: $(READY) ## put this repository's address into Colab badges, Colab cells
 	@$(HOMEWORK) badges
 
 # The full profile unless one is asked for, and nobody's name.
-docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
+docs: PUBLISHED := $(or $(call typed,PROFILE),full)
 docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
 	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) STUDENT= NAME= NETID=
 	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
@@ -170,7 +166,7 @@ endif
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .; \
 	pwd -P > $@
 
-$(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
+$(CONDA_PREFIX)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

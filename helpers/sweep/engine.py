@@ -67,8 +67,7 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     A run whose worker is lost is given to another one. Raises UserError if there is no
     scheduler, or no more, or if no worker comes to it.
     """
-    waiting = deque((job, 0) for job in jobs)
-    running: dict[Future, tuple[Job, int]] = {}
+    waiting, running = deque((job, 0) for job in jobs), {}
     retries, address = settings.retries, settings.scheduler
     with _elsewhere(address) if address else _here(min(settings.jobs, len(jobs))) as client:
         from distributed import CancelledError, wait
@@ -207,9 +206,7 @@ def pack(notebook: Path) -> task.Bundle:
     """
     from ..data import data_dir  # and torch
 
-    files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
-    files = [path for path in files if "__pycache__" not in path.parts]
-    files += records(read_notebook(notebook))
+    files = [*(ROOT / "helpers").rglob("*.py"), *records(read_notebook(notebook))]
     content = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
     content |= {f"notebooks/{notebook.name}": notebook.read_bytes()}
     digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:16]
