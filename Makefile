@@ -114,7 +114,7 @@ sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what i
 	@$(HOMEWORK) sweep vit_training --profile full --jobs $(JOBS) $(GRID) $(ARGS)
 
 bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=… for one)
-	@$(BIN)/python -m bench $(or $(TOPIC),all)
+	@$(BIN)/python -m bench $(TOPIC)
 
 lab: $(READY) ## open JupyterLab here (ARGS=--no-browser and the like are passed on)
 	@$(BIN)/jupyter lab --allow-root --LabApp.default_url=/lab/tree/notebooks $(ARGS)
