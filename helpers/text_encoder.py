@@ -244,7 +244,12 @@ def frozen_features(
     The file is named after all that its numbers depend on: the encoder's weights, the tokens and
     the precision. Raises OSError, before the work begins, if the disk is too full.
     """
-    path = Path(folder) / f"{_key(model, tokens, bf16=bf16)}.npy"
+    from safetensors.torch import save
+
+    digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
+    for part in (save(model.state_dict()), tokens.starts, tokens.ids):
+        digest.update(part)
+    path = Path(folder) / f"{digest.hexdigest()[:24]}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (int(tokens.starts[-1]), model.config.hidden_size)
@@ -262,12 +267,3 @@ def frozen_features(
         array.flush()
         part.replace(path)
     return Features(np.load(path, mmap_mode="r"), tokens)
-
-
-def _key(model: "BertModel", tokens: TokenRows, *, bf16: bool) -> str:
-    from safetensors.torch import save
-
-    digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
-    for part in (save(model.state_dict()), tokens.starts, tokens.ids):
-        digest.update(part)
-    return digest.hexdigest()[:24]

@@ -72,13 +72,19 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     with _elsewhere(address) if address else _here(min(settings.jobs, len(jobs))) as client:
         from distributed import CancelledError, wait
 
-        bundle = pack(settings.notebook) if address else None
+        bundle, notebook = None, str(settings.notebook)
+        if address:
+            bundle, notebook = pack(settings.notebook), f"notebooks/{settings.notebook.name}"
+        how = settings.timeout, settings.threads, settings.gpus, bundle
         while waiting or running:
             try:
                 slots = len(client.nthreads())  # now: on a cluster, workers come and go
                 while waiting and len(running) < slots:
                     job, tries = waiting.popleft()
-                    running[_submit(client, job, store, settings, bundle)] = job, tries
+                    target = None if address else str(store.notebook(job))
+                    what = notebook, target, job.profile, job.values
+                    # Not pure: no earlier result is taken for this one.
+                    running[client.submit(task.run, *what, *how, pure=False)] = job, tries
                 ended = wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
@@ -170,16 +176,6 @@ def _elsewhere(scheduler: str) -> Iterator["Client"]:
                 "`--nthreads 1`, and `--nworkers N` for several of them"
             )
         yield client
-
-
-def _submit(
-    client: "Client", job: Job, store: Store, settings: Settings, bundle: task.Bundle | None
-) -> "Future":
-    notebook = f"notebooks/{settings.notebook.name}" if bundle else str(settings.notebook)
-    target = None if bundle else str(store.notebook(job))
-    how = settings.timeout, settings.threads, settings.gpus, bundle
-    # Not pure: no earlier result is taken for this one.
-    return client.submit(task.run, notebook, target, job.profile, job.values, *how, pure=False)
 
 
 def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
