@@ -139,8 +139,8 @@ def _here(workers: int) -> Iterator["Client"]:
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
                 with suppress(psutil.NoSuchProcess):
-                    worker = psutil.Process(nanny.pid)
-                    for process in [*worker.children(recursive=True), worker]:
+                    worker = psutil.Process(nanny.pid or 0)  # None between two processes
+                    for process in [worker, *worker.children(recursive=True)]:
                         process.kill()
             raise
 
