@@ -23,8 +23,8 @@ from pdf_fixtures import source_notebook, write
 from helpers.pdf.check import check_cells
 from helpers.pdf.colab import badge, colab_cell, prepare, readdressed, renew_all, without_badge
 from helpers.pdf.errors import UserError
-from helpers.pdf.execute import execute
-from helpers.pdf.notebook import cache_key, code_cells, notebook_text, read_notebook, read_run
+from helpers.pdf.execute import cache_key, execute
+from helpers.pdf.notebook import code_cells, notebook_text, read_notebook, read_run
 from helpers.pdf.render import render
 
 ROOT = Path(__file__).parents[1]

@@ -39,8 +39,6 @@ def test_the_pdf_a_page_and_the_heat_map_are_published_with_their_commits(tmp_pa
     sweep = executed(stamp(commit="1111111"), figure("a table"), figure("As a heat map."))
     write(sweep, work / "executed" / "vit_sweep.ipynb")
     other = write(executed(stamp(commit="2222222")), work / "executed" / "other.ipynb")
-    for run in list((work / "executed").iterdir()):
-        write(executed(), tmp_path / "notebooks" / run.name)
     (tmp_path / "build" / "all.pdf").write_bytes(pdf())
     pages = {"questions": [{"number": 1, "first": 2, "last": 2}]}
     (tmp_path / "build" / "all.pages.json").write_text(json.dumps(pages))

@@ -36,7 +36,6 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     )
     assert read.notebooks == ["My rnn.v2", "rnn", "cnn", "gru"]
     assert read.all_notebooks == ["My rnn.v2", "rnn", "cnn", "gru", "proofs"]
-    assert read.answers == ["rnn", "other"]
     assert r"\question[points={3},notebook={My-rnn-v2},asked={2021 Q1, 2022 Q2}]" in read.latex
     assert r"\question[points={1},notebook={rnn,cnn,gru},as-is={yes}]" in read.latex
     assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]

@@ -10,7 +10,8 @@ import pytest
 from pdf_fixtures import claim, executed, source_notebook, stamp, value
 
 from helpers.pdf.errors import UserError
-from helpers.pdf.notebook import as_run, cache_key, commit, digests, inputs, read_notebook
+from helpers.pdf.execute import cache_key, digests, inputs
+from helpers.pdf.notebook import as_run, commit, read_notebook
 
 OLD = {
     "nbformat": 3,
@@ -81,7 +82,7 @@ def test_a_run_is_read_into_values_claims_and_stamp():
     outputs = claim("a/b"), value("a/n", "12,345"), stamp(commit="c", stand_in=True), stamp()
     run = as_run(executed(*outputs), "a")
     assert run.values == {"a/n": "12,345"}
-    assert run.claims["a/b"].notebook == "a"
+    assert run.claims["a/b"]["holds"]
     assert run.on_stand_in
 
 

@@ -1,6 +1,5 @@
 """The parameters cell: its grammar, and what it accepts."""
 
-import io
 from pathlib import Path
 
 import nbformat
@@ -64,14 +63,14 @@ def test_text_is_read_as_the_parameter_s_kind():
     [
         ("epoch", "3", "did you mean 'epochs'"),
         ("zzz", "3", "it has profile, seed"),
-        ("epochs", "0", r"outside \[1, 200\]"),
+        ("epochs", "0", r"outside \[1\.\.200\]"),
         ("epochs", "2.5", "of type float, not int"),
-        ("epochs", "two", "not of type int"),
+        ("epochs", "two", "of type str, not int"),
         ("epochs", "True", "of type bool, not int"),
-        ("rate", "0", r"outside \(0, 1\]"),
+        ("rate", "0", r"outside \[0<\.\.1\]"),
         ("flip", "1", "of type int, not bool"),
         ("sizes", "[0]", "outside"),
-        ("epochs", "__import__('os')", "not of type int"),
+        ("epochs", "__import__('os')", "of type str, not int"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, text, message):
@@ -94,7 +93,7 @@ def test_any_cell_of_the_wild_is_taken_and_what_is_known_of_it_is_checked():
         choose({}, {"n": "1"}, "quick", PATH)
     with pytest.raises(UserError, match="not valid Python"):
         read_parameters(notebook("x = 1 +"), PATH)
-    with pytest.raises(UserError, match=r"x = 10 is outside \[1, 9\]"):
+    with pytest.raises(UserError, match=r"x = 10 is outside \[1\.\.9\]"):
         chosen("x = 1  # n [1..9] (full: 10)", profile="full")
     with pytest.raises(UserError, match="choose one of a, b"):
         chosen("x = 'a'  # n [a | b]", x="c")
@@ -110,11 +109,3 @@ def test_a_value_may_begin_with_a_dash(monkeypatch, capsys):
     assert cli.main(["execute", "x.ipynb", "y.ipynb", "-p", "rate"]) == 2
     assert cli.main(["render", "x.ipynb", "-p", "epochs", "3"]) == 2
     assert "Traceback" not in capsys.readouterr().err
-
-
-def test_a_character_that_the_terminal_lacks_is_no_traceback(monkeypatch):
-    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
-    monkeypatch.setattr("sys.stderr", terminal)
-    assert cli.main(["render", "–.ipynb", "x.tex"]) == 2
-    terminal.seek(0)
-    assert terminal.read() == "homework: ?.ipynb: there is no such notebook\n"

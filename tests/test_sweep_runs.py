@@ -22,7 +22,7 @@ def test_jobs_are_checked_before_anything_starts_and_counted_once():
     assert len(jobs([{"n": "2"}, {"n": " +2"}], NOTEBOOK, "quick", PATH)) == 1
     with pytest.raises(UserError, match="did you mean"):
         jobs(grid(["nn=1"]), NOTEBOOK, "quick", PATH)
-    with pytest.raises(UserError, match="not of type int"):
+    with pytest.raises(UserError, match="of type str, not int"):
         jobs(grid(["n=1:x"]), NOTEBOOK, "quick", PATH)
     with pytest.raises(UserError, match="outside"):
         jobs(grid(["n=1,99"]), NOTEBOOK, "quick", PATH)

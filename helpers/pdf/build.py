@@ -11,19 +11,8 @@ from pathlib import Path
 
 from .edition import Edition, file_name, read_edition
 from .errors import exit_status
-from .execute import execute, for_make, refuse_failed_claims
-from .notebook import (
-    RESULTS,
-    ROOT,
-    Run,
-    data_at_hand,
-    inputs,
-    read_run,
-    read_text,
-    write_atomically,
-)
-
-SENTENCES = {True: "as it was saved", False: "code unchanged, outputs kept"}  # as_is or not
+from .execute import data_at_hand, execute, inputs, refuse_failed_claims
+from .notebook import RESULTS, ROOT, Run, for_make, make_rule, read_run, read_text, write_atomically
 
 
 @dataclass(frozen=True)
@@ -46,22 +35,24 @@ class Task:
             return False
         refuse_failed_claims(done[0], self.executed)
         if self.executed.stat().st_mtime_ns != before:
-            print(f"{self.source.stem}: {SENTENCES[self.as_is]}", flush=True)
+            told = "as it was saved" if self.as_is else "code unchanged, outputs kept"
+            print(f"{self.source.stem}: {told}", flush=True)
         return True
 
     def run(self, fork: bool) -> None:
         """Do it all, in a process of its own whose exit status says how it went."""
+
+        def work() -> None:
+            how = {"profile": self.profile, "timeout": self.timeout or None, "fork": fork}
+            run, _ = execute(self.source, self.executed, **how)
+            refuse_failed_claims(run, self.executed)
+            print(f"{self.source.stem}: executed", flush=True)
+            self.render()
+
         try:
-            sys.exit(exit_status(lambda: self._run(fork)))
+            sys.exit(exit_status(work))
         except KeyboardInterrupt:  # who started this process says so
             sys.exit(130)
-
-    def _run(self, fork: bool) -> None:
-        how = {"profile": self.profile, "timeout": self.timeout or None, "fork": fork}
-        run, _ = execute(self.source, self.executed, **how)
-        refuse_failed_claims(run, self.executed)
-        print(f"{self.source.stem}: executed", flush=True)
-        self.render()
 
     def render(self) -> None:
         """Render what is newer than its LaTeX, or older than the press."""
@@ -105,6 +96,9 @@ def _tasks(source: Path, edition: Edition, work: Path, profile: str, timeout: in
         body = work / "notebooks" / f"{file_name(name)}.tex" if name in edition.notebooks else None
         if path.exists():
             tasks.append(Task(path, executed, body, profile, timeout, name in saved))
+        else:  # what ran once proves nothing
+            for left in filter(None, (executed, body)):
+                left.unlink(missing_ok=True)
     return tasks
 
 
@@ -147,12 +141,10 @@ def _write_rule(stamp: Path, tasks: list[Task]) -> None:
     made = " ".join(map(for_make, paths))
     newest = max((path.stat().st_mtime for path in paths), default=0)
     read = {path for task in tasks for path in _read(task, read_run(task.executed))}
-    names = [for_make(path) for path in sorted(read)]
-    lines = [f"OUTPUTS := {made}", f"{for_make(stamp)}: {' '.join(names)}"]
-    write_atomically(stamp.with_suffix(".d"), "\n".join([*lines, *(f"{n}:" for n in names)]) + "\n")
+    write_atomically(stamp.with_suffix(".d"), f"OUTPUTS := {made}\n{make_rule(stamp, read)}")
     listed = stamp.with_suffix(".made")
-    old = listed.exists() and listed.stat().st_mtime < newest
-    if old or not listed.exists() or listed.read_text(encoding="utf-8") != made:
+    dated = listed.exists() and listed.stat().st_mtime >= newest
+    if not dated or listed.read_text(encoding="utf-8") != made:
         write_atomically(listed, made)  # its new date says that the PDF has other notebooks
 
 

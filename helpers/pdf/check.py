@@ -1,6 +1,5 @@
 """The last look before a PDF is handed out, and ``homework check``, which looks again."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from pypdf import PdfReader
 
 from .edition import STUDENT_KEYS, Edition, file_name, read_edition
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .notebook import Run, is_colab, read_run, read_text, tags
 
 MAX_OVERFULL = 5.0  # points that a line or a page may stand out into the margin
@@ -33,7 +32,6 @@ def check(
     In a ``draft``, glyphs and widths stop nothing.
     """
     log, settings = (read_text(work / f"{edition.name}.{end}") for end in ("log", "settings.tex"))
-    as_is = {file_name(name) for q in edition.questions if q.as_is for name in q.notebooks}
     lacking = ", ".join(run.name for run in runs if run.on_stand_in)
     unpaged = [q for q in page_map(work, edition)["questions"] if not q["first"]]
     size = (work / f"{edition.name}.pdf").stat().st_size / 1e6
@@ -46,7 +44,7 @@ def check(
             Finding(f"{text}; its page is empty", False) for text in absent(work, edition, runs)
         ],
         f"cells of {len(runs)} notebooks run, in order, without failure": [
-            finding for run in runs for finding in check_cells(run, as_is=run.name in as_is)
+            finding for run in runs for finding in check_cells(run)
         ],
         "the real data": [Finding(STAND_INS.format(lacking), False)] * bool(lacking),
         "size": [Finding(f"the PDF has {size:.1f} MB; the limit is {limit:g} MB")] * (size > limit),
@@ -56,14 +54,14 @@ def check(
 
 def absent(work: Path, edition: Edition, runs: Sequence[Run]) -> list[str]:
     """Of each notebook that the edition names and that is not there: that, and the nearest name."""
-    folder, ran = work.parent.parent / "notebooks", {run.name for run in runs}
-    told = []
-    for name in edition.all_notebooks:
-        if file_name(name) not in ran:
-            near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.ipynb")])
-            hint = f"did you mean {near[0]!r}?" if near else "is its name right?"
-            told.append(f"there is no notebooks/{name}.ipynb ({hint})")
-    return told
+    known = [path.stem for path in (work.parent.parent / "notebooks").glob("*.ipynb")]
+    ran = {run.name for run in runs}
+    hint = "is its name right?"
+    return [
+        f"there is no notebooks/{name}.ipynb ({did_you_mean(name, known, hint)})"
+        for name in edition.all_notebooks
+        if file_name(name) not in ran
+    ]
 
 
 def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
@@ -100,15 +98,14 @@ def check_log(log: str, work: Path, draft: bool = False) -> list[Finding]:
     return found
 
 
-def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
-    """Cells that failed, were not run, or were run out of order.
+def check_cells(run: Run) -> list[Finding]:
+    """Cells that failed, were not run, or were run out of order, which is a matter of taste.
 
-    Of a notebook that is set as it was saved, the order is a matter of taste, and where outputs
-    came without a single count, somebody took the counts away.
+    Where outputs came without a single count, somebody took the counts away.
     """
     findings, counts = [], []
     code = [cell for cell in run.notebook.cells if cell.cell_type == "code"]
-    uncounted = as_is and any(c.outputs for c in code) and not any(c.execution_count for c in code)
+    uncounted = any(c.outputs for c in code) and not any(c.execution_count for c in code)
     for i, cell in enumerate(run.notebook.cells, 1):
         if cell.cell_type != "code" or not cell.source.strip() or is_colab(cell):
             continue
@@ -120,11 +117,8 @@ def check_cells(run: Run, *, as_is: bool = False) -> list[Finding]:
         failed = any(output.output_type == "error" for output in cell.outputs)
         if failed and "raises-exception" not in tags(cell):
             findings.append(Finding(f"{run.name}: cell {i} failed"))
-        printed = "".join(output.get("text", "") for output in cell.outputs)
-        for name in re.findall(r"No matching distribution found for ([^\s\x1b]+)", printed):
-            findings.append(Finding(f"{run.name}: cell {i}: pip found no {name}", fatal=False))
     if counts != sorted(set(counts)):
-        findings.append(Finding(f"{run.name}: cells were run out of order", fatal=not as_is))
+        findings.append(Finding(f"{run.name}: cells were run out of order", fatal=False))
     return findings
 
 
@@ -193,9 +187,7 @@ def inspect(pdf: Path, limit: float) -> int:
     Raises UserError where there is none.
     """
     latex = pdf.parent.parent / "solutions_latex"
-    name, _, number = pdf.stem.rpartition("-q")
-    if not number.isdecimal() or (latex / f"{pdf.stem}.tex").exists():
-        name, number = pdf.stem, "0"
+    name, number = re.fullmatch(r"(.+?)(?:-q(\d+))?", pdf.stem).groups("0")
     logs = sorted(pdf.parent.glob(f"*/{pdf.stem}.log"), key=lambda path: path.stat().st_mtime)
     if not logs or not pdf.exists():
         raise UserError(f"{pdf}: `make pdf` has set no such PDF here")
@@ -222,11 +214,6 @@ def inspect(pdf: Path, limit: float) -> int:
 
 
 def edition_runs(work: Path, edition: Edition) -> list[Run]:
-    """The edition's notebooks that were executed in ``work``, in order, each read once.
-
-    What is left of a notebook that is gone proves nothing.
-    """
-    folder = work.parent.parent / "notebooks"
-    names = [name for name in edition.all_notebooks if (folder / f"{name}.ipynb").exists()]
-    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in names]
+    """The edition's notebooks that were executed in ``work``, in order, each read once."""
+    paths = [work / "executed" / f"{file_name(name)}.ipynb" for name in edition.all_notebooks]
     return [read_run(path) for path in paths if path.exists()]

@@ -36,21 +36,14 @@ _BADGE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\n*", re.M)
 
 def colab_cell(root: Path = ROOT) -> str:
     """The cell's text, for the repository, version and packages that pyproject.toml names."""
-    content = _project(root)
-    project = content["project"]
-    words = {
-        "NAME": project["name"],
-        "TAG": f"v{project['version']}",
-        "REPOSITORY": project["urls"]["Repository"],
-        "PACKAGES": str(content["tool"]["homework"]["colab"]).replace("'", '"'),
-    }
-    return re.sub(r"\b[A-Z]{3,}\b", lambda match: words[match[0]], CELL)
+    words = _project(root)
+    return re.sub("|".join(words), lambda match: words[match[0]], CELL)
 
 
 def badge(name: str, root: Path = ROOT) -> str:
     """The badge in Markdown that opens the notebook ``name`` in Colab."""
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({picture})]({_address(name, _project(root)['project'])})"
+    return f"[![Open in Colab]({picture})]({_address(name, root)})"
 
 
 def prepare(notebook: NotebookNode, name: str, root: Path = ROOT) -> NotebookNode:
@@ -89,20 +82,28 @@ def renew_all(root: Path = ROOT) -> list[Path]:
 
 def readdressed(text: str, root: Path = ROOT) -> str:
     """``text`` with this repository's address in its clone line, badges and citation."""
-    project = _project(root)["project"]
-    address = project["urls"]["Repository"]
+    address, version = (_project(root)[word] for word in ("REPOSITORY", "TAG"))
     badges = r"https://colab\.research\.google\.com/github/\S+?/notebooks/(\w+)\.ipynb"
-    text = re.sub(badges, lambda match: _address(match[1], project), text)
+    text = re.sub(badges, lambda match: _address(match[1], root), text)
     text = re.sub(r"(git clone )\S+", rf"\g<1>{address}", text)
-    text = re.sub(r"(version = \{)[^}]*", rf"\g<1>{project['version']}", text)
+    text = re.sub(r"(version = \{)[^}]*", rf"\g<1>{version.removeprefix('v')}", text)
     return re.sub(r"(url     = \{)[^}]*", rf"\g<1>{address}", text)
 
 
-def _address(name: str, project: dict) -> str:
-    repository = project["urls"]["Repository"].removeprefix("https://github.com/")
-    address = f"{repository}/blob/v{project['version']}/notebooks/{name}.ipynb"
+def _address(name: str, root: Path) -> str:
+    words = _project(root)
+    repository = words["REPOSITORY"].removeprefix("https://github.com/")
+    address = f"{repository}/blob/{words['TAG']}/notebooks/{name}.ipynb"
     return f"https://colab.research.google.com/github/{address}"
 
 
-def _project(root: Path) -> dict:
-    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+def _project(root: Path) -> dict[str, str]:
+    """The words that ``CELL`` leaves open."""
+    content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    project = content["project"]
+    return {
+        "NAME": project["name"],
+        "TAG": f"v{project['version']}",
+        "REPOSITORY": project["urls"]["Repository"],
+        "PACKAGES": str(content["tool"]["homework"]["colab"]).replace("'", '"'),
+    }

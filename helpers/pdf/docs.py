@@ -2,9 +2,7 @@
 
 import base64
 import json
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from .check import edition_runs
@@ -39,7 +37,7 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     )
     content = {
         pdf.name: pdf.read_bytes(),
-        "page.png": picture(pdf, pages["questions"][0]["first"]),
+        "page.png": picture(pdf.read_bytes(), pages["questions"][0]["first"]),
         "heat_map.png": _heat_map(runs),
         "README.md": note.encode(),
     }
@@ -48,23 +46,16 @@ def publish(pdf: Path, work: Path, target: Path, profile: str) -> list[Path]:
     return [target / name for name in content]
 
 
-def picture(pdf: Path, page: int) -> bytes:
-    """A page as a PNG. Raises UserError where poppler is missing."""
-    if not shutil.which("pdftoppm"):
-        raise UserError("pdftoppm is missing: `apt-get install poppler-utils` brings it")
-    number = str(page)
-    command = ["pdftoppm", "-png", "-r", str(DOTS), "-f", number, "-l", number, "-singlefile"]
-    return subprocess.run([*command, str(pdf)], capture_output=True, check=True).stdout
+def picture(pdf: bytes, page: int) -> bytes:
+    """A page as a PNG, by poppler."""
+    command = ["pdftoppm", "-png", "-r", str(DOTS), "-f", str(page), "-singlefile", "-"]
+    return subprocess.run(command, input=pdf, capture_output=True, check=True).stdout
 
 
 def _heat_map(runs: list[Run]) -> bytes:
     """The figure of ``vit_sweep`` whose caption says that it is a heat map, as a PNG."""
-    outputs = [output for run in runs if run.name == "vit_sweep" for cell in run.notebook.cells
-               for output in cell.get("outputs", []) if "data" in output]  # fmt: skip
-    for output in outputs:
-        if "heat map" in output.metadata.get("caption", ""):
-            with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
-                file.write(base64.b64decode(output.data["application/pdf"]))
-                file.flush()
-                return picture(Path(file.name), 1)
+    for cell in (cell for run in runs if run.name == "vit_sweep" for cell in run.notebook.cells):
+        for output in cell.get("outputs", []):
+            if "heat map" in output.get("metadata", {}).get("caption", ""):
+                return picture(base64.b64decode(output.data["application/pdf"]), 1)
     raise UserError("no figure of vit_sweep has a caption that says 'heat map'")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .notebook import read_notebook, read_text
+from .text import GROUP
 
 KEYS = ("points", "notebook", "part", "as-is", "checks", "asked")
 STUDENT_KEYS = ("name", "netid", "collaborators", "tools")
@@ -58,11 +59,6 @@ class Edition:
         """Those, and the ones that only check."""
         return _once([*self.notebooks, *(name for q in self.questions for name in q.checks)])
 
-    @property
-    def answers(self) -> list[str]:
-        """Names of the answer files, each once."""
-        return _once(name for q in self.questions for name in q.answers)
-
 
 def editions(folder: Path) -> list[str]:
     """Names of the documents in ``solutions_latex``: what is no document is input by one."""
@@ -81,16 +77,14 @@ def read_edition(path: Path, question: int = 0) -> Edition:
     known = editions(path.parent)
     if path.stem not in known:
         raise UserError(f"there is no edition {path.stem!r}; HW is one of {', '.join(known)}")
-    source = without_comments(path.read_text(encoding="utf-8"))
+    source, _, after = without_comments(path.read_text(encoding="utf-8")).partition(END)
     starts = [match.start() for match in re.finditer(r"\\question(?![a-zA-Z@])", source)]
     if not starts:
         raise UserError(f"{path} has no \\question[points=…, notebook=…]{{title}}")
     if not 0 <= question <= len(starts):
         raise UserError(f"{path} has questions 1 to {len(starts)}, and no question {question}")
-    end = source.find(END)
-    parts = pairwise([*starts, end if end > starts[-1] else len(source)])
     questions, latex = [], source[: starts[0]]
-    for number, (start, stop) in enumerate(parts, 1):
+    for number, (start, stop) in enumerate(pairwise([*starts, len(source)]), 1):
         where = f"{path}:{source.count(chr(10), 0, start) + 1}: question {number}"
         found, body = _question(number, source[start:stop], where)
         if question in (0, number):
@@ -99,7 +93,7 @@ def read_edition(path: Path, question: int = 0) -> Edition:
         else:
             latex += "\n" * body.count("\n")  # so that an error names the right line
     name = f"{path.stem}-q{question}" if question else path.stem
-    return Edition(name, tuple(questions), latex + (source[end:] if end > starts[-1] else END))
+    return Edition(name, tuple(questions), latex + END + after)
 
 
 def without_comments(source: str) -> str:
@@ -114,7 +108,8 @@ def file_name(notebook: str) -> str:
 
 def answer_files(source: Path, edition: Edition) -> list[Path]:
     """The answers of an edition, in order. Raises UserError for one that is missing or empty."""
-    answers = [source.parent / "answers" / f"{name}.tex" for name in edition.answers]
+    names = _once(name for q in edition.questions for name in q.answers)
+    answers = [source.parent / "answers" / f"{name}.tex" for name in names]
     for path in answers:
         if not path.is_file():
             raise UserError(f"{path} is missing: \\answer{{{path.stem}}} wants it")
@@ -164,9 +159,8 @@ def _toml(path: Path, keys: tuple[str, ...]) -> dict[str, str]:
 
 def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     """One question, and its LaTeX with the options that the class knows."""
-    match = re.match(r"\\question\s*(?:\[(.*?)\])?\s*(?=\{)", source, re.S)
-    title = _braced(source[match.end() :]) if match else None
-    if title is None:
+    match = re.match(rf"\\question\s*(?:\[(.*?)\])?\s*({GROUP})", source, re.S)
+    if not match:
         raise UserError(f"{where} needs a title in braces, and a percent sign in it is \\%")
     given = dict.fromkeys(KEYS, "")
     for item in re.split(r",(?![^{]*\})", match[1] or ""):
@@ -184,7 +178,7 @@ def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     )
     question = Question(
         number=number,
-        title=title,
+        title=match[2][1:-1],
         points=given["points"],
         notebooks=tuple(notebooks),
         as_is=bool(given["as-is"]),
@@ -194,18 +188,8 @@ def _question(number: int, source: str, where: str) -> tuple[Question, str]:
     )
     options = given | {"notebook": ",".join(map(file_name, notebooks)), "checks": "", "": ""}
     shown = ",".join(f"{key}={{{value}}}" for key, value in options.items() if value)
-    lines = "%\n" * match[0].count("\n")  # so that an error names the right line
-    return question, rf"\question[{shown}]{lines}{source[match.end() :]}"
-
-
-def _braced(source: str) -> str | None:
-    """What stands in the braces that ``source`` begins with; None where they never close."""
-    depth = 0
-    for brace in re.finditer(r"\\.|[{}]", source):
-        depth += (brace[0] == "{") - (brace[0] == "}")
-        if depth == 0:
-            return source[1 : brace.start()]
-    return None
+    lines = "%\n" * source.count("\n", 0, match.start(2))  # so that an error names the right line
+    return question, rf"\question[{shown}]{lines}{source[match.start(2) :]}"
 
 
 def _once(names: Iterable[str]) -> list[str]:

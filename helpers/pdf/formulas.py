@@ -9,11 +9,8 @@ import re
 import unicodedata
 
 from .glyphs import MATH_FONT, coverage, find_tex_font
-from .text import characters
+from .text import GROUP, characters
 
-GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
-for _ in range(3):  # braces, four deep
-    GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{GROUP})*\}}"
 _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand\*?|DeclareMathOperator(?P<star>\*?)|def)\s*"
     r"(?:\{\s*\\(?P<braced>[A-Za-z]+)\s*\}|\\(?P<bare>[A-Za-z]+))\s*"
@@ -33,13 +30,6 @@ _BARE += tuple(f"{kind}matrix" for kind in ("", "p", "b", "B", "v", "V", "small"
 ENVIRONMENTS = frozenset([*_ALONE, *(f"{name}*" for name in _ALONE), *_BARE])
 _LONG = 150  # letters of a formula that is perhaps wider than the line, and can't be broken
 _SYMBOLS = {"bf": "symbf", "rm": "symup", "it": "symit", "sf": "symsf", "tt": "symtt"}
-_GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
-)
-_GREEK += " pi rho sigma tau upsilon phi varphi chi psi omega nabla partial"
-_GREEK = re.compile(rf"\\(?:{'|'.join(_GREEK.split())})(?![A-Za-z])|[Ͱ-Ͽ]", re.IGNORECASE)
-_LETTERS = ("GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "NABLA")
-_LETTERS += ("PARTIAL", "ALEF SYMBOL", "KELVIN", "ANGSTROM", "OHM", "EULER")
 
 
 class Formulas:
@@ -103,23 +93,21 @@ def with_numbers(sources: list[str]) -> list[str]:
 
     A formula that has no tag, and is referred to, gets a number.
     """
-    text = "\n".join(sources)
-    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", text))
+    wanted = set(re.findall(r"\\(?:eq)?ref\{([^{}]*)\}", "\n".join(sources)))
     numbers, free = {}, itertools.count(1)
-    for before, label, after in _LABEL.findall(text):
-        if label in wanted:
-            numbers[label] = before or after or str(next(free))
 
     def tag(match: re.Match) -> str:
-        return rf"\tag{{{numbers[match[2]]}}}" if match[2] in numbers else match[0]
+        if match[2] not in wanted:
+            return match[0]
+        numbers[match[2]] = match[1] or match[3] or str(next(free))
+        return rf"\tag{{{numbers[match[2]]}}}"
 
     def reference(match: re.Match) -> str:
         number = numbers.get(match[2])
         return match[0] if number is None else f"({number})" if match[1] else number
 
-    return [
-        re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, _LABEL.sub(tag, source)) for source in sources
-    ]
+    tagged = [_LABEL.sub(tag, source) for source in sources]
+    return [re.sub(r"\\(eq)?ref\{([^{}]*)\}", reference, source) for source in tagged]
 
 
 def _balanced(body: str) -> bool:
@@ -168,8 +156,9 @@ def _plain_text(match: re.Match) -> str:
 
 
 def _symbols(match: re.Match) -> str:
-    """A face of mathematics, where the face of the text has no such letters."""
-    return rf"\{_SYMBOLS[match[1]]}{match[2]}" if _GREEK.search(match[2]) else match[0]
+    """A face of mathematics for letters that the face of the text lacks: ``\\alpha`` and so on."""
+    lacking = re.search(r"\\[A-Za-z]|[Ͱ-Ͽ]", match[2])
+    return rf"\{_SYMBOLS[match[1]]}{match[2]}" if lacking else match[0]
 
 
 _COLOR = rf"\\(text)?color\s*\{{\s*(#?\w+)\s*\}}\s*({GROUP})?"
@@ -203,10 +192,9 @@ def _unicode(body: str) -> str:
 
 
 def _as_text(run: re.Match) -> str:
-    """Letters that are not Latin, Greek or mathematical, and signs of no formula, as text."""
-    if run[0].isalpha():
-        names = [unicodedata.name(c, "") for c in run[0] if not c.isascii()]
-        known = all(name.startswith(_LETTERS) for name in names)
-    else:
-        known = ord(run[0]) in coverage(find_tex_font(MATH_FONT))
-    return run[0] if known else rf"\text{{{run[0]}}}"
+    """Letters and signs that the font of formulas lacks, and Latin ones with accents, as text."""
+    for sign in filter(lambda character: not character.isascii(), run[0]):
+        latin = unicodedata.name(sign, "").startswith("LATIN")
+        if latin or ord(sign) not in coverage(find_tex_font(MATH_FONT)):
+            return rf"\text{{{run[0]}}}"
+    return run[0]

@@ -9,6 +9,7 @@ import subprocess
 import unicodedata
 from functools import cache
 from importlib.util import find_spec
+from itertools import permutations
 from pathlib import Path
 
 from fontTools.ttLib import TTFont
@@ -45,8 +46,13 @@ def glyph_macros(texts: dict[str, str], *, draft: bool = False) -> str:
     missing: dict[str, str] = {}
     signs: dict[str, str] = {}
     lines = []
-    for character, place in sorted(_foreign(texts, coverage(find_tex_font(TEXT_FONT))).items()):
-        code, font = ord(character), _font(character)
+    known = coverage(find_tex_font(TEXT_FONT))
+    places = {c: place for place, text in reversed(texts.items()) for c in set(text)}  # the first
+    for character, place in sorted(places.items()):
+        code = ord(character)
+        if code < 0x80 or code in known:
+            continue
+        font = _font(character)
         if unicodedata.category(character) in ("Cf", "Mn", "Mc", "Me") or code in _SKIN:
             seen = font and not 0xFE00 <= code <= 0xFE0F  # which choose among looks of an emoji
             lines.append(rf'\XeTeXcharclass"{code:X}={_JOINING} ' if seen else _ignored(code))
@@ -83,7 +89,7 @@ def _font(character: str) -> str:
 
 def _classes(runs: dict[str, list[int]]) -> list[str]:
     """What XeTeX inserts where a run in each font begins and ends."""
-    lines, begins = [r"\XeTeXinterchartokenstate=1 "], {}
+    lines, begins = [r"\XeTeXinterchartokenstate=1 "], {"0 ": "", "4095 ": ""}
     for i, (font, codes) in enumerate(runs.items()):
         name, begin = rf"\hwclass{chr(ord('A') + i)}", font
         if font.startswith("{"):
@@ -91,14 +97,10 @@ def _classes(runs: dict[str, list[int]]) -> list[str]:
             lines.append(rf"\newfontfamily{begin}{font}")
         lines.append(rf"\newXeTeXintercharclass{name}")
         lines += [rf'\XeTeXcharclass"{code:X}={name}' for code in codes]
-        for other in ("0 ", "4095 "):
-            lines.append(rf"\XeTeXinterchartoks {other}{name}={{\begingroup{begin}}}")
-            lines.append(rf"\XeTeXinterchartoks {name}{other}={{\endgroup}}")
-        for other, its_begin in begins.items():
-            for first, second, inner in ((other, name, begin), (name, other, its_begin)):
-                between = rf"\endgroup\begingroup{inner}"
-                lines.append(rf"\XeTeXinterchartoks {first}{second}={{{between}}}")
-        begins[name] = begin
+        begins[name] = rf"\begingroup{begin}"
+    for one, other in permutations(begins, 2):
+        between = r"\endgroup" * bool(begins[one]) + begins[other]
+        lines.append(rf"\XeTeXinterchartoks {one}{other}={{{between}}}")
     if any(0x2E80 <= code <= 0xFFEF for codes in runs.values() for code in codes):
         lines.append('\\XeTeXlinebreaklocale "zh" \\XeTeXlinebreakskip=0pt plus 1pt ')
     return lines
@@ -112,10 +114,8 @@ def _named(signs: dict[str, str]) -> list[str]:
         lines.append(rf"\catcode{code}=13 \begingroup\lccode`\~={code} \lowercase{{\endgroup")
         lines[-1] += rf"\protected\def~}}{{{{\ttfamily\scriptsize[{name}]}}}}"
     if signs:
-        place, shown = next(iter(signs.values())), list(names.values())
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        told = f"{place}: no font has {', '.join(shown[:3])}{more}: names stand there; "
-        told += "`apt-get install fonts-symbola` brings it"
+        told = f"{next(iter(signs.values()))}: no font has {', '.join(names.values())}: names "
+        told += "stand there; `apt-get install fonts-symbola` brings it"
         lines.append(rf"\ClassWarning{{homework}}{{{told}}}")
     return lines
 
@@ -141,16 +141,6 @@ def find_tex_font(name: str) -> Path:
     return Path(run.stdout.strip())
 
 
-def _foreign(texts: dict[str, str], text_font: frozenset[int]) -> dict[str, str]:
-    """Characters beyond the text font, each with the first place it was seen in."""
-    found: dict[str, str] = {}
-    for place, text in texts.items():
-        for character in set(text):
-            if ord(character) > 0x7F and ord(character) not in text_font:
-                found.setdefault(character, place)
-    return found
-
-
 @cache
 def _family(character: str) -> str:
     """A font family of this machine that has ``character``; empty if there is none."""
@@ -163,7 +153,5 @@ def _family(character: str) -> str:
 
 def _script(character: str) -> str:
     """What a reader calls the script: the first word of the character's name."""
-    if ord(character) >= 0x20000:
-        return "CJK"
     name = unicodedata.name(character, "UNNAMED")
     return name.split()[0].split("-")[0]

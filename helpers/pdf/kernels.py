@@ -4,47 +4,34 @@ import asyncio
 import multiprocessing
 import os
 import sys
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkProcess, ForkServerContext
 
 from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
 from nbformat import NotebookNode
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine
 
 from .notebook import code_cells
 
 IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize",
-           "papermill.engines", "ipykernel.kernelapp", "ipykernel.zmqshell",
+           "ipykernel.kernelapp", "ipykernel.zmqshell",
            "helpers.report"]  # fmt: skip
 TORCH = ["torch", "torch._dynamo", "torchvision.datasets"]
 
 MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 
 
-class Client(PapermillNotebookClient):
-    """Papermill's, except that it ends a kernel that prints without end."""
+class Client(NotebookClient):
+    """nbclient's, except that it ends a kernel that prints without end."""
 
     printed, refusal = 0, ""
 
-    def process_message(self, msg, *where):
+    def process_message(self, msg, cell, cell_index):
         self.printed += len(str(msg["content"].get("text", "")))
         if self.printed <= MAX_OUTPUT:
-            return super().process_message(msg, *where)
+            return super().process_message(msg, cell, cell_index)
         self.refusal = f"it printed more than {MAX_OUTPUT / 1e6:g} MB: print less of it"
         if self.km.provisioner and self.km.provisioner.process:
             self.km.provisioner.process.kill()
-
-
-class Engine(NBClientEngine):
-    """Papermill's, with the client above, and an environment for the kernel."""
-
-    client: Client  # of the latest run
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, environment, **options):
-        options.pop("log_output")
-        cls.client = Client(nb_man, kernel_name=kernel_name, **options)
-        cls.client.execute(env=environment)
 
 
 def share_imports(torch: bool) -> ForkServerContext:
@@ -66,26 +53,19 @@ def manager(notebook: NotebookNode, fork: bool) -> type[AsyncKernelManager]:
     return ForkingManager if fork and ours else AsyncKernelManager
 
 
-class Forked:
+class Forked(ForkProcess):
     """A kernel of this process's own flesh, with what jupyter_client asks of a ``Popen``."""
 
     stdin = stdout = stderr = None
 
-    def __init__(self, command: list[str], folder: str, environment: dict[str, str]) -> None:
-        fork = multiprocessing.get_context("fork")
-        self._process = fork.Process(target=_kernel, args=(command, folder, environment))
-        self._process.start()
-        self.pid = self._process.pid
-        self.terminate, self.kill = self._process.terminate, self._process.kill
-
     def poll(self) -> int | None:
         """The exit status, if it has ended."""
-        return self._process.exitcode
+        return self.exitcode
 
     def wait(self) -> int | None:
         """The exit status, once it has ended."""
-        self._process.join()
-        return self._process.exitcode
+        self.join()
+        return self.exitcode
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -95,7 +75,8 @@ class ForkingManager(AsyncKernelManager):
     """Jupyter's own, except that a kernel is forked where it would start a new interpreter."""
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options) -> None:
-        forked = Forked(kernel_cmd, options["cwd"], options["env"])
+        forked = Forked(target=_kernel, args=(kernel_cmd, options["cwd"], options["env"]))
+        forked.start()
         self.provisioner.process = forked
         self.provisioner.pid = self.provisioner.pgid = forked.pid
         self._reconcile_connection_info(self.provisioner.connection_info)

@@ -8,7 +8,7 @@ from itertools import groupby
 from pygments import lex
 from pygments.lexer import Lexer
 from pygments.lexers import PythonLexer, get_lexer_by_name
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token, _TokenType
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 from pygments.util import ClassNotFound
 
 from .text import characters, plain
@@ -73,11 +73,7 @@ def _lexer(language: str) -> Lexer:
 
 def _macro(kind: _TokenType) -> str:
     """The macro of the most special kind that this token is of; empty for plain text."""
-    while kind is not Token:
-        if kind in _MACROS:
-            return _MACROS[kind]
-        kind = kind.parent
-    return ""
+    return next((_MACROS[part] for part in reversed(kind.split()) if part in _MACROS), "")
 
 
 def _lines(tokens: Iterable[tuple[str, str]]) -> list[list[tuple[str, str]]]:

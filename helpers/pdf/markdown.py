@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 import pypandoc
-from bs4 import BeautifulSoup, Comment, NavigableString, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 from mistune import import_plugin
 from mistune.plugins.table import table_in_list
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathInlineParser
 
 from .errors import UserError
-from .formulas import ENVIRONMENTS, GROUP, Formulas, color_digits
+from .formulas import ENVIRONMENTS, Formulas, color_digits
 from .listing import inline_code, listing, text_block
 from .pictures import NoPicture, Pictures
-from .text import RIGHT_TO_LEFT, escape, prose
+from .text import GROUP, RIGHT_TO_LEFT, escape, prose
 
 MAX_ROWS = 200  # of one table on paper
 _BAR = "\ue000"  # stands for a bar in code in a table, until the table is read
@@ -102,8 +102,6 @@ class Page:
     def _prepared(self, html: str, attachments: Mapping[str, Mapping[str, str]]) -> BeautifulSoup:
         """HTML in which what pandoc would lose or garble is LaTeX already."""
         soup = BeautifulSoup(html, "html.parser")
-        for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
-            comment.extract()
         _color_cells(soup)
         found = re.search(r'frames\[0\] = "([^"]*)"', html)  # of Matplotlib's animation
         frame = found[1].replace("\\\n", "") if found else ""
@@ -116,7 +114,7 @@ class Page:
         for tag in soup.find_all("img"):
             address = str(tag.get("src") or frame)
             if "colab-badge" in address:  # on paper there is nothing to click
-                tag.decompose()
+                (tag.find_parent("a") or tag).decompose()
                 continue
             styled = re.search(r"(?<![\w-])width\s*:\s*([\d.]+(?:px|%))", str(tag.get("style", "")))
             width = str(tag.get("width") or (styled[1] if styled else ""))
@@ -213,8 +211,6 @@ def to_latex(pieces: Iterable[BeautifulSoup], name: str) -> list[str]:
     ``name`` keeps the headings of one notebook apart from those of another.
     """
     pieces = list(pieces)
-    if not pieces:
-        return []
     _link(pieces, name)
     command = [pypandoc.get_pandoc_path(), "--from=html+smart-auto_identifiers", "--to=latex"]
     command += ["--wrap=preserve", "--shift-heading-level-by=1"]
@@ -310,8 +306,10 @@ def _turn(soup: BeautifulSoup) -> None:
         for code in tag.find_all("code", class_="latex"):
             code.string = rf"\beginL {code.get_text()}\endL{{}}"
     for text in soup.find_all(string=True):
+        if type(text) is not NavigableString or text.find_parent(class_="latex"):
+            continue
         within = text.find_parent("p") in turned
-        if (within or RIGHT_TO_LEFT.search(text)) and not text.find_parent(class_="latex"):
+        if within or RIGHT_TO_LEFT.search(text):
             parts = [
                 raw(prose(part)) if i % 2 else _latin(part, within)
                 for i, part in enumerate(re.split(f"({RIGHT_TO_LEFT.pattern})", text))

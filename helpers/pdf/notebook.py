@@ -1,11 +1,11 @@
-"""Notebooks as files and as runs: reading any of them, and what a run depends on."""
+"""Notebooks as files and as runs: reading any of them."""
 
 import copy
-import hashlib
 import json
 import os
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from filelock import FileLock
 from nbformat import NotebookNode
+from nbformat.v4.rwbase import rejoin_lines
 
 from .. import mime
 from .errors import UserError
@@ -22,17 +23,15 @@ RESULTS = "data/results"  # where recorded runs lie, below the project's folder
 MARK = "homework"  # the key of our metadata in an executed notebook
 
 # What a cell and an output have, and what stands where it is missing.
-_TEXT = {"metadata": {}, "source": ""}
-_CELLS = {"code": _TEXT | {"outputs": [], "execution_count": None}, "markdown": _TEXT, "raw": _TEXT}
+_TEXT = {"id": None, "metadata": {}, "source": ""}
+_CODE = _TEXT | {"outputs": [], "execution_count": None}
+_CELLS = {"code": _CODE, "markdown": _TEXT, "raw": _TEXT}
 _OUTPUTS = {
     "stream": {"name": "stdout", "text": ""},
     "display_data": {"data": {}, "metadata": {}},
     "execute_result": {"data": {}, "metadata": {}, "execution_count": None},
     "error": {"ename": "", "evalue": "", "traceback": []},
 }
-_IMPORT = re.compile(
-    r"(?:^|;)[ \t]*(?:from[ \t]+([.\w]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^;\n]*)", re.M
-)
 
 
 # Reading and writing
@@ -44,10 +43,11 @@ def read_notebook(path: Path) -> NotebookNode:
     Raises UserError where there is no file, no JSON, or no notebook in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if content["nbformat"] < 4:
+        content = nbformat.from_dict(json.loads(path.read_text(encoding="utf-8-sig")))
+        if content.nbformat < 4:
             content = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
-        cells = [_cell(cell) for cell in content["cells"]]
+        rejoin_lines(content)
+        cells = [_cell(cell) for cell in content.cells]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such notebook") from None
     except Exception as error:  # not UTF-8, not JSON, absurdly nested, or whatever it raises
@@ -64,8 +64,8 @@ def read_notebook(path: Path) -> NotebookNode:
 def _cell(cell: dict) -> dict:
     """A cell with all that belongs to its kind and nothing else; what is no kind is raw text."""
     kind = cell["cell_type"] if cell["cell_type"] in _CELLS else "raw"
-    found = {"cell_type": kind, "id": cell.get("id")} | _only(cell, _CELLS[kind])
-    if isinstance(cell.get("attachments"), dict) and kind != "code":
+    found = {"cell_type": kind} | _only(cell, _CELLS[kind])
+    if kind != "code" and cell.get("attachments"):
         found["attachments"] = cell["attachments"]
     if kind == "code":
         found["outputs"] = [_output(output) for output in found["outputs"]]
@@ -77,23 +77,13 @@ def _output(output: dict) -> dict:
     if kind not in _OUTPUTS:
         unknown = f"[an output of the unknown type {kind!r}]\n"
         return {"output_type": "stream", "name": "stderr", "text": unknown}
-    found = {"output_type": kind} | _only(output, _OUTPUTS[kind])
-    for name, content in found.get("data", {}).items():
-        found["data"][name] = content if name.endswith("json") else _joined(content)
-    return found
+    return {"output_type": kind} | _only(output, _OUTPUTS[kind])
 
 
 def _only(given: dict, defaults: dict) -> dict:
-    """The fields that ``defaults`` names; a missing one as it stands there, texts in one piece."""
-    found = {}
-    for name, default in defaults.items():
-        value = copy.copy(default) if given.get(name) is None else given[name]
-        found[name] = _joined(value) if default == "" else value
-    return found
-
-
-def _joined(text: Any) -> Any:
-    return "".join(text) if isinstance(text, list) else text
+    """The fields that ``defaults`` names; a missing one as it stands there."""
+    found = {name: value for name, value in given.items() if name in defaults and value is not None}
+    return copy.deepcopy(defaults) | found
 
 
 def _give_ids(cells: list[dict]) -> None:
@@ -130,8 +120,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def lock(bodies: Path) -> FileLock:
     """Held while somebody writes LaTeX and pictures into the folder, or TeX reads them there."""
-    bodies.mkdir(parents=True, exist_ok=True)
     return FileLock(bodies / ".lock")
+
+
+def for_make(path: Path) -> str:
+    """A path as Make reads it, from the project's folder where it lies there."""
+    text = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return re.sub(r"([# :])", r"\\\1", text).replace("$", "$$")
+
+
+def make_rule(target: Path, read: Iterable[Path]) -> str:
+    """What Make has to know: ``target`` depends on what was read, also on what is gone now."""
+    names = [for_make(path) for path in sorted(read)]
+    return "\n".join([f"{for_make(target)}: {' '.join(names)}", *(f"{n}:" for n in names), ""])
 
 
 def read_text(path: Path) -> str:
@@ -165,17 +166,14 @@ def bundles(executed: NotebookNode) -> list[NotebookNode]:
     return [output.data for output in outputs if "data" in output]
 
 
+def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
+    """The recorded runs that a notebook shows: ``runs("vit_training")``."""
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
+    return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
+
+
 # Runs
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement that a notebook checked."""
-
-    name: str
-    holds: bool
-    evidence: str
-    notebook: str
 
 
 @dataclass(frozen=True)
@@ -185,18 +183,13 @@ class Run:
     name: str
     notebook: NotebookNode
     values: dict[str, str]  # as they read in print
-    claims: dict[str, Claim]
+    claims: dict[str, dict]  # as notebooks file them: name, holds, evidence
     stamp: dict[str, Any]
 
     @property
     def on_stand_in(self) -> bool:
         """Whether it computed on data that stand in for those its text is about."""
         return bool(self.stamp.get("stand_in"))
-
-    @property
-    def mark(self) -> dict:
-        """What execute noted: key and profile."""
-        return self.notebook.metadata.get(MARK, {})
 
 
 def read_run(path: Path) -> Run:
@@ -210,7 +203,7 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
     Raises UserError for a name that stands for two values or two claims.
     """
     values: dict[str, str] = {}
-    claims: dict[str, Claim] = {}
+    claims: dict[str, dict] = {}
     stamp: dict[str, Any] = {}
     for data in bundles(notebook):
         if isinstance(data.get(mime.STAMP), dict):
@@ -225,8 +218,7 @@ def as_run(notebook: NotebookNode, name: str) -> Run:
             content = data[mime.CLAIM]
             if content["name"] in claims:
                 raise UserError(f"{name} files the claim {content['name']!r} twice")
-            facts = (content[key] for key in ("name", "holds", "evidence"))
-            claims[content["name"]] = Claim(*facts, notebook=name)
+            claims[content["name"]] = content
     return Run(name, notebook, values, claims, stamp)
 
 
@@ -243,90 +235,3 @@ def commit() -> str:
         ).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-# What a run depends on
-
-
-def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path]:
-    """The files that a notebook in ``folder`` may read: what it imports of ``helpers``, whatever
-    lies beside it (modules, data, pictures) or is named in it, the recorded runs it shows, and the
-    locked packages.
-    """
-    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not hidden(path))
-    beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
-    code = "\n".join(cell.source for cell in code_cells(notebook))
-    texts = sorted(set(re.findall(r"""["']([^"'\n]{1,200})["']""", code)))
-    paths = (os.path.normpath(folder / text) for text in texts)
-    named = [Path(path) for path in paths if os.path.isfile(path)]  # a long text is no error here
-    lock = [path for path in [root / "requirements.lock"] if path.is_file()]
-    return [*helper_modules(notebook, root), *beside, *named, *records(notebook, root), *lock]
-
-
-def digests(paths: list[Path], base: Path = ROOT) -> dict[str, str]:
-    """Each file's content as a few hexadecimal digits; of a large one, its size and date.
-
-    Names are as seen from ``base`` or the project's folder, so that these may be moved.
-    """
-    found = {}
-    for path in paths:
-        facts = path.stat()
-        large = facts.st_size > 20_000_000
-        content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
-        top = next((top for top in (base, ROOT) if path.is_relative_to(top)), None)
-        name = str(path.relative_to(top) if top else path)
-        found[name] = hashlib.sha256(content).hexdigest()[:16]
-    return found
-
-
-def cache_key(notebook: NotebookNode, values: dict, files: dict[str, str]) -> str:
-    """Equal key, equal outputs: code cells and their tags, parameters, threads and files."""
-    code = [(cell.source, tags(cell)) for cell in code_cells(notebook)]
-    threads = os.environ.get("OMP_NUM_THREADS")
-    content = json.dumps([code, sorted(values.items()), threads, sorted(files.items())])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def data_at_hand(root: Path = ROOT) -> tuple[list[Path], str]:
-    """The folders of the data sets, and a digest of what lies there: stand-ins give way to it."""
-    top = Path(os.environ.get("DATA_DIR") or root / "data" / "cache")
-    if not top.is_dir():
-        return [next(path for path in top.parents if path.is_dir())], ""
-    sets = [p for p in sorted(top.iterdir()) if p.name not in ("features", "checkpoints")
-            and not p.name.startswith(".")]  # fmt: skip
-    names = [str(path.relative_to(top)) for entry in sets for path in [entry, *entry.rglob("*")]]
-    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-    return [top, *filter(Path.is_dir, sets)], digest
-
-
-def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The recorded runs that a notebook shows: ``runs("vit_training")``."""
-    code = "\n".join(cell.source for cell in code_cells(notebook))
-    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
-    return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
-
-
-def helper_modules(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
-    """The files of ``helpers`` that a notebook imports, directly or through one another."""
-    found: set[Path] = set()
-    waiting = [(cell.source, root) for cell in code_cells(notebook)]
-    while waiting:
-        source, package = waiting.pop()
-        for path in _imported(source, package, root) - found:
-            found.add(path)
-            waiting.append((path.read_text(encoding="utf-8"), path.parent))
-    return sorted(found)
-
-
-def _imported(source: str, package: Path, root: Path) -> set[Path]:
-    """Files of ``helpers`` that the import statements of ``source``, of ``package``, name."""
-    found: set[Path] = set()
-    for base, names in _IMPORT.findall(source):
-        dots = len(base) - len(base.lstrip("."))
-        folder = [root, package, *package.parents][dots]
-        module = folder.joinpath(*base.strip(".").split("."))
-        words = re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+|#.*", "", names))
-        for path in [module, *(module.joinpath(*word.split(".")) for word in words)]:
-            found |= {path.with_suffix(".py"), path / "__init__.py"}
-    return {path for path in found if path.is_relative_to(root / "helpers") and path.is_file()}

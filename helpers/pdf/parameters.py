@@ -14,7 +14,6 @@ Only what somebody asks for is checked, and only against what can be known.
 """
 
 import ast
-import difflib
 import io
 import re
 import tokenize
@@ -24,7 +23,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .notebook import tags
 
 Value = bool | int | float | str | list | tuple | dict | None
@@ -48,34 +47,39 @@ class Parameter:
     def full(self) -> Value:
         """The value in the full profile; None where it is the same as in quick."""
         match = _FULL.search(self.comment)
-        return _typed(match[1], self.default, self.name) if match else None
+        return _read(match[1], self.default) if match else None
 
     def read(self, value: Value) -> Value:
         """``value``, if it is of the default's kind and within its limits; text is read first.
 
         Raises UserError.
         """
-        if isinstance(value, str):
-            value = _typed(value, self.default, self.name)
         limits = _FULL.sub("", self.comment).rstrip()
-        bounds = _RANGE.search(limits)
+        bounds, choices = _RANGE.search(limits), _CHOICES.search(limits)
         whole = bool(bounds) and "." not in bounds[0].replace("..", "")
-        value = _same_kind(value, self.default, self.name, whole)
-        if choices := _CHOICES.search(limits):
-            names = [name.strip() for name in choices[1].split("|")]
-            if str(value) not in names:
-                raise UserError(f"{self.name} = {value!r}: choose one of {', '.join(names)}")
+        value = self._as_default(_read(value, self.default), whole)
+        if choices and str(value) not in (names := re.split(r"\s*\|\s*", choices[1].strip())):
+            raise UserError(f"{self.name} = {value!r}: choose one of {', '.join(names)}")
         for number in value if isinstance(value, list | tuple) else [value]:
             if bounds and isinstance(number, int | float):
                 self._check_range(number, bounds)
         return value
 
+    def _as_default(self, value: Value, whole: bool) -> Value:
+        """``value`` if it can stand where the default stands, as a number, text, list and so on."""
+        kinds = (type(value), type(self.default))
+        if self.default is None or self.default is UNKNOWN or kinds[0] is kinds[1]:
+            return value
+        if kinds == (int, float) or (kinds == (float, int) and not whole):
+            return float(value)
+        given, wanted = (kind.__name__ for kind in kinds)
+        raise UserError(f"{self.name} = {value!r} is of type {given}, not {wanted}")
+
     def _check_range(self, number: float, bounds: re.Match) -> None:
         low, above, below, high = bounds.groups()
         least, most = float(low or "-inf"), float(high or "inf")
         if not least <= number <= most or (above and number == least) or (below and number == most):
-            left, right = "(" if above else "[", ")" if below else "]"
-            raise UserError(f"{self.name} = {number} is outside {left}{least:g}, {most:g}{right}")
+            raise UserError(f"{self.name} = {number} is outside {bounds[0]}")
 
 
 def read_parameters(notebook: NotebookNode, path: Path) -> dict[str, Parameter]:
@@ -116,9 +120,8 @@ def choose(
             values["profile"] = known["profile"].read(profile)
         for name, value in given.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
                 has = ", ".join(known) or "none: tag the cell with the defaults 'parameters'"
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {has}"
+                hint = did_you_mean(name, known, f"it has {has}")
                 raise UserError(f"no parameter {name!r}; {hint}")
             values[name] = known[name].read(value)
     except UserError as error:
@@ -161,31 +164,15 @@ def _literal(node: ast.expr) -> Any:
         return UNKNOWN
 
 
-def _typed(text: str, default: Any, name: str) -> Value:
-    """``text`` as the kind of ``default``: 1e-3 is a float, false is a bool."""
-    if isinstance(default, str):
-        return text
-    lowered = text.strip().lower()
-    if lowered in ("true", "false", "none"):
-        return {"true": True, "false": False, "none": None}[lowered]
+def _read(value: Value, default: Any) -> Value:
+    """``value``, where it is text and the default is not, as Python reads it: 1e-3, [1, 2].
+
+    Either case will do for true, false and none. Text that is no Python stays text.
+    """
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    text = value.strip()
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(text.title() if text.lower() in ("true", "false", "none") else text)
     except (ValueError, TypeError, SyntaxError):
-        if default is None or default is UNKNOWN:
-            return text
-        raise UserError(f"{name} = {text!r} is not of type {type(default).__name__}") from None
-
-
-def _same_kind(value: Value, default: Any, name: str, whole: bool) -> Value:
-    """``value`` if it can stand where ``default`` stands, as a number, text, list and so on."""
-    if default is None or default is UNKNOWN:
         return value
-    kinds = (type(value), type(default))
-    if kinds == (int, float):
-        return float(value)
-    if kinds == (float, int) and not whole:
-        return value
-    if type(value) is not type(default):
-        given, wanted = (kind.__name__ for kind in kinds)
-        raise UserError(f"{name} = {value!r} is of type {given}, not {wanted}")
-    return value

@@ -5,7 +5,6 @@ import binascii
 import io
 import os
 import re
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -82,9 +81,8 @@ class Pictures:
             raise NoPicture("the network can't be reached") from None
 
 
-def decoded(content: str | list[str]) -> bytes:
+def decoded(text: str) -> bytes:
     """A picture as a notebook stores it: SVG as text, anything else in base64."""
-    text = content if isinstance(content, str) else "".join(content)
     if text.lstrip().startswith("<"):
         return text.encode()
     try:
@@ -116,12 +114,9 @@ def _from_svg(data: bytes) -> bytes:
     """A vector picture as PDF, by Typst: it embeds fonts and needs no library of the system."""
     import typst  # seldom needed
 
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "picture.svg").write_bytes(data)
-        page = ["#set document(date: none)", "#set page(width: auto, height: auto, margin: 0pt)"]
-        page.append('#image("picture.svg")')
-        Path(folder, "page.typ").write_text("\n".join(page), encoding="utf-8")
-        return typst.compile(Path(folder, "page.typ"), font_paths=[FONT_FOLDER])
+    page = b"#set document(date: none)\n#set page(width: auto, height: auto, margin: 0pt)\n"
+    page += b'#image(bytes(sys.inputs.svg), format: "svg")'
+    return typst.compile(page, font_paths=[FONT_FOLDER], sys_inputs={"svg": data.decode()})
 
 
 def _width(asked: str, pixels: int) -> str:

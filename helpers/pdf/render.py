@@ -11,7 +11,6 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 from .. import mime
-from .colab import without_badge
 from .edition import file_name
 from .formulas import with_numbers
 from .listing import inline_code, listing, text_block
@@ -30,12 +29,8 @@ _OBJECT = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-f]+)?>|<Figure size .*>
 _UNSEEN = re.compile(  # later frames of Matplotlib's animations, settings of MathJax
     r'frames\[[1-9]\d*\] = "[^"]*"|<script[^>]*>\s*MathJax\.Hub\.Config\([^<]*</script>'
 )
-_DOCUMENT = re.compile(r"\\(?:section|begin\{(?:verbatim|itemize|enumerate))")  # Julia's help
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
-_NO_INPUT = {"hide-input", "remove-input"}
-_NO_OUTPUT = {"hide-output", "remove-output"}
-_NOTHING = {"hide-cell", "remove-cell"}
-_QUARTO = re.compile(r"^#\|\s*(echo|output|include)\s*:\s*false\b.*$", re.M)
+_QUARTO = {"echo": "input", "output": "output", "include": "cell"}  # what is off where it is false
 
 
 def render(executed: Path, target: Path) -> list[str]:
@@ -77,7 +72,7 @@ class Body:
         self.parameters = parameters_line(notebook.cells)
         for number, cell in enumerate(notebook.cells, 1):
             cell.metadata.number = number  # by which a warning names it
-        self.cells = [c for c in notebook.cells if not is_colab(c) and not _NOTHING & set(tags(c))]
+        self.cells = [c for c in notebook.cells if not is_colab(c) and "cell" not in _folded(c)]
 
         texts = [cell for cell in self.cells if cell.cell_type == "markdown"]
         for cell, source in zip(texts, with_numbers([c.source for c in texts]), strict=True):
@@ -111,35 +106,24 @@ class Body:
 
     def _cell(self, cell: NotebookNode) -> Iterator[str | BeautifulSoup]:
         if cell.cell_type == "markdown":
-            yield self.page.markdown(without_badge(cell.source), cell.get("attachments", {}))
+            yield self.page.markdown(cell.source, cell.get("attachments", {}))
         elif cell.cell_type == "raw":
-            yield self._raw(cell)
+            kind = cell.metadata.get("raw_mimetype") or cell.metadata.get("format") or ""
+            yield cell.source if "latex" in kind else text_block(cell.source)
         else:
             yield from self._code(cell)
-            if not _NO_OUTPUT & set(tags(cell)) and "output" not in _switched_off(cell):
-                for output in _joined(cell.outputs):
-                    yield self._output(output)
-
-    def _raw(self, cell: NotebookNode) -> str | BeautifulSoup:
-        kind = str(cell.metadata.get("raw_mimetype") or cell.metadata.get("format") or "")
-        if "latex" in kind:
-            return cell.source
-        if kind == "text/html":
-            return self.page.html(cell.source)
-        if kind == "text/markdown":
-            return self.page.markdown(cell.source, {})
-        return text_block(cell.source)
+            for output in _joined(cell.outputs) if "output" not in _folded(cell) else ():
+                yield self._output(output)
 
     def _code(self, cell: NotebookNode) -> Iterator[str]:
-        """The input, unless somebody folded it: by a tag, in Lab, in Quarto, or as Colab's form."""
+        """The input, unless somebody folded it."""
         if self.parameters and {"parameters", "injected-parameters"} & set(tags(cell)):
             yield self.parameters.pop()
             return
-        form = cell.metadata.get("cellView") == "form"
-        if form and (title := re.match(r"#\s*@title\s+([^{\n]+)", cell.source)):
+        title = re.match(r"#\s*@title\s+([^{\n]+)", cell.source)
+        if title and cell.metadata.get("cellView") == "form":
             yield rf"\nbform{{{prose(title[1].strip())}}}"
-        folded = form or cell.metadata.get("jupyter", {}).get("source_hidden")
-        if not folded and not _NO_INPUT & set(tags(cell)) and "echo" not in _switched_off(cell):
+        if "input" not in _folded(cell):
             source = re.sub(r"(?m)^#\| .*\n?", "", cell.source)
             if source.strip():
                 yield listing(source, "nbcode", self.language)
@@ -149,8 +133,6 @@ class Body:
             return text_block(_ADDRESS.sub("", output.text))
         if output.output_type == "error":
             return text_block("\n".join(output.traceback), "nberror")
-        if "data" not in output:
-            return self._unknown(f"an output of type {output.output_type!r}")
         return self._ours(output.data) or self._bundle(output.data, output.get("metadata", {}))
 
     def _ours(self, data: NotebookNode) -> str:
@@ -167,9 +149,8 @@ class Body:
 
     def _bundle(self, data: NotebookNode, metadata: NotebookNode) -> str | BeautifulSoup:
         """The best of what an output offers."""
-        plain, html = (data.get(kind, "") for kind in ("text/plain", "text/html"))
-        latex = data.get("text/latex", "")
-        if latex and not (_DOCUMENT.search(latex) and "text/markdown" in data):
+        plain, html, latex = (data.get(f"text/{kind}", "") for kind in ("plain", "html", "latex"))
+        if latex and "text/markdown" not in data:  # else LaTeX may be a whole document: R, Julia
             return self._latex(latex, sentence(str(metadata.get("caption") or "")))
         if _WIDGET in data:
             shown = progress_line(data[_WIDGET]["model_id"], self.widgets) or plain
@@ -265,10 +246,17 @@ def _parts(cell: NotebookNode) -> str:
     return ",".join(tag.removeprefix("part-") for tag in tags(cell) if tag.startswith("part-"))
 
 
-def _switched_off(cell: NotebookNode) -> set[str]:
-    """``echo`` or ``output``, where Quarto's options of the cell say so."""
-    found = set(_QUARTO.findall(cell.source))
-    return found | {"echo", "output"} if "include" in found else found
+def _folded(cell: NotebookNode) -> set[str]:
+    """What is not shown, ``cell``, ``input`` or ``output``: by a tag, in Lab, Colab or Quarto."""
+    folds = [re.fullmatch(r"(?:hide|remove)-(cell|input|output)", tag) for tag in tags(cell)]
+    found = {fold[1] for fold in folds if fold}
+    if cell.cell_type == "code":
+        options = r"(?m)^#\|\s*(echo|output|include)\s*:\s*false\b"
+        found |= {_QUARTO[option] for option in re.findall(options, cell.source)}
+    facts = cell.metadata
+    if facts.get("cellView") == "form" or facts.get("jupyter", {}).get("source_hidden"):
+        found.add("input")
+    return found
 
 
 def _is_styled(html: str) -> bool:

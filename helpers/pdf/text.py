@@ -24,8 +24,11 @@ _SPECIAL = {
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
 }
-_PROSE = {character: _SPECIAL[character] for character in "\\{}$&#%_^~<>|`"} | {'"': "''"}
+_PROSE = _SPECIAL | {'"': "''", "'": "'"}
 
+GROUP = r"\{(?:\\[\s\S]|[^{}\\])*\}"
+for _ in range(3):  # braces, four deep
+    GROUP = rf"\{{(?:\\[\s\S]|[^{{}}\\]|{GROUP})*\}}"
 # A run of Hebrew, Arabic and the like, with what stands between its words.
 _LETTER = "[\u0590-\u08ff\ufb1d-\ufefc]"
 RIGHT_TO_LEFT = re.compile(f"{_LETTER}(?:[^A-Za-z]*{_LETTER})?")
@@ -94,11 +97,8 @@ def _prose(text: str) -> str:
 
 def _set(text: str, special: dict[str, str]) -> str:
     """``text`` with its special characters, and with its runs from right to left, as LaTeX."""
-    parts, end = [], 0
-    for run in RIGHT_TO_LEFT.finditer(text):
-        parts += [text[end : run.start()], run[0]]
-        end = run.end()
-    latex = ["".join(special.get(c, c) for c in part) for part in (*parts, text[end:])]
+    parts = re.split(f"({RIGHT_TO_LEFT.pattern})", text)
+    latex = ["".join(special.get(c, c) for c in part) for part in parts]
     return "".join(rf"\nbrtl{{{part}}}" if i % 2 else part for i, part in enumerate(latex))
 
 
