@@ -22,9 +22,6 @@ TYPED    := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 ifneq ($(filter-out $(SETTABLE) MAKE% -%,$(TYPED)),)
   $(error there is no $(filter-out $(SETTABLE) MAKE% -%,$(TYPED))=: what can be set is $(SETTABLE))
 endif
-ifneq ($(word 2,$(HW)),)
-  $(error HW=$(HW): say one of $(EDITIONS))
-endif
 ifneq (4.2,$(firstword $(sort 4.2 $(MAKE_VERSION))))
   $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
 endif
@@ -32,16 +29,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
-.SUFFIXES:
 
 # In the conda environment of environment.yml the packages are there already.
-ifeq ($(CONDA_DEFAULT_ENV),homework)
-  BIN   := $(CONDA_PREFIX)/bin
-  READY := $(CONDA_PREFIX)/.homework
-else
-  BIN   := .venv/bin
-  READY := .venv/.ready
-endif
+PLACE    := $(if $(filter homework,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX),.venv)
+READY    := $(PLACE)/.ready
+BIN      := $(PLACE)/bin
 HOMEWORK := $(BIN)/homework
 
 # As typed: a $ in a name is a $. Only the command line counts, since some systems set NAME.
@@ -51,12 +43,8 @@ export HOMEWORK_NETID := $(call typed,NETID)
 export DRAFT MAKE# on a Mac this is gmake, and `make` is an old one
 unexport PYTHONDONTWRITEBYTECODE# in many containers: each process would compile all of torch
 
-TARGETS := help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
-  tex lock format badges docs clean
-.PHONY: $(TARGETS) FORCE
-ifneq ($(filter $(filter-out $(TARGETS),$(EDITIONS)),$(MAKECMDGOALS)),)
-  $(error an edition is named by HW=, as in make pdf HW=$(lastword $(MAKECMDGOALS)))
-endif
+.PHONY: help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
+  tex lock format badges docs clean FORCE
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [Q=3] [PROFILE=quick|full] [NAME='…'] [NETID=…] [DRAFT=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile
@@ -105,7 +93,6 @@ $(SET):
 test: $(READY) build/.tex ## run the tests
 	@$(BIN)/ruff check --quiet helpers tests bench && $(BIN)/ruff format --quiet --check helpers tests bench \
 	  || { echo "homework: the code above is not in our style: \`make format\` mends most of it" >&2; exit 2; }
-	@$(BIN)/ruff check --quiet notebooks > /dev/null || echo "(the style of a notebook can be better: make format)"
 	@$(BIN)/python -m pytest $(ARGS)
 
 format: $(READY) ## put code and notebooks into our style
@@ -127,7 +114,7 @@ sweep: $(READY) ## train the fifteen Vision Transformers (hours on a CPU; what i
 	@$(HOMEWORK) sweep vit_training --profile full --jobs $(JOBS) $(GRID) $(ARGS)
 
 bench: $(READY) $(READY).peers build/.tex ## measure against what one would otherwise use (TOPIC=… for one)
-	@$(BIN)/python -m bench $(or $(TOPIC),all)
+	@$(BIN)/python -m bench $(TOPIC)
 
 lab: $(READY) ## open JupyterLab here (ARGS=--no-browser and the like are passed on)
 	@$(BIN)/jupyter lab --allow-root --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -155,7 +142,7 @@ badges: $(READY) ## put this repository's address into Colab badges, Colab cells
 	@$(HOMEWORK) badges
 
 # The full profile unless one is asked for, and nobody's name.
-docs: PUBLISHED := $(if $(filter command,$(origin PROFILE)),$(PROFILE),full)
+docs: PUBLISHED := $(or $(call typed,PROFILE),full)
 docs: $(READY) ## docs/: the full-profile PDF and the README's pictures (hours, unless built)
 	@$(MAKE) pdf HW=all PROFILE=$(PUBLISHED) STUDENT= NAME= NETID=
 	@$(HOMEWORK) docs build/all.pdf docs --work build/$(PUBLISHED) --profile $(PUBLISHED)
@@ -164,10 +151,8 @@ clean: ## remove what was built
 	@rm -rf build
 
 # In a folder that was copied or moved, the environment is still that of where it was.
-ifeq ($(realpath .venv),$(realpath .)/.venv)
-  ifneq ($(or $(file <.venv/.ready),$(realpath .)),$(realpath .))
-    .venv/.ready: FORCE
-  endif
+ifneq ($(filter-out $(patsubst %/.venv,%,$(realpath .venv)),$(file <.venv/.ready)),)
+  .venv/.ready: FORCE
 endif
 # The lock pins uv, too: its lines install it, and it installs the rest several times faster.
 .venv/.ready: requirements.lock pyproject.toml
@@ -181,7 +166,7 @@ endif
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .; \
 	pwd -P > $@
 
-$(CONDA_PREFIX)/.homework: requirements.lock pyproject.toml
+$(CONDA_PREFIX)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

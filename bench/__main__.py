@@ -1,10 +1,9 @@
-"""``python -m bench [topic …]``: measure topics (``all`` for all), renew README's table."""
+"""``python -m bench [topic …]``: measure these or all topics, renew README's table."""
 
 import importlib
 import json
 import re
 import sys
-from collections.abc import Iterable
 
 from helpers.pdf.notebook import ROOT
 
@@ -18,23 +17,17 @@ def recorded() -> str:
     paths = [RECORDS / f"{topic}.json" for topic in TOPICS]
     topics = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     machines = {f"{topic['hardware']}, torch {topic['versions']['torch']}" for topic in topics}
-    strongest: dict[str, dict] = {}
-    for row in (row for topic in topics for row in topic["rows"]):
-        rival = strongest.setdefault(row["what"], row)
-        strongest[row["what"]] = min(rival, row, key=lambda row: row["ratio"])
-    return f"{table(strongest.values())}\n\nMeasured on: {'; '.join(sorted(machines))}."
-
-
-def table(rows: Iterable[dict]) -> str:
-    """Rows as Markdown, a line each; the rest stands in the records."""
+    rows = [row for topic in topics for row in topic["rows"]]
+    falling = sorted(rows, key=lambda row: -row["ratio"])
+    strongest = dict.fromkeys(row["what"] for row in rows) | {row["what"]: row for row in falling}
     lines = ["| what | ours | against | theirs | ratio |", "|---|---|---|---|---|"]
-    for row in rows:
+    for what, row in strongest.items():
         several = row["least"] < row["most"]
         spread = f" ({row['least']:.3g}–{row['most']:.3g})" if several else ""
         ours, theirs = (f"{_figures(row[key])} {row['unit']}" for key in ("ours", "theirs"))
-        cells = [row["what"], ours, row["against"], theirs, f"**{row['ratio']:.3g} ×**{spread}"]
+        cells = [what, ours, row["against"], theirs, f"**{row['ratio']:.3g} ×**{spread}"]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"Measured on: {'; '.join(sorted(machines))}."])
 
 
 def _figures(value: float) -> str:
@@ -49,7 +42,7 @@ def in_readme(text: str, content: str) -> str:
 
 
 if __name__ == "__main__":
-    wanted = TOPICS if sys.argv[1:] == ["all"] else sys.argv[1:]
+    wanted = sys.argv[1:] or TOPICS
     if unknown := set(wanted) - set(TOPICS):
         sys.exit(f"bench: there is no {unknown.pop()!r}; there are {', '.join(TOPICS)}")
     for name in wanted:

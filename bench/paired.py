@@ -22,10 +22,9 @@ RECORDS = ROOT / "data" / "results" / "bench"
 def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each contender measures, once in every round, by name."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(1, rounds + 1):
-        for name, measure in contenders.items():
-            found[name].append(measure())
-            print(f"round {number}: {name}: {found[name][-1]:,.4g}", flush=True)
+    for name in [*contenders] * rounds:
+        found[name].append(contenders[name]())
+        print(f"{name}: {found[name][-1]:,.4g}", flush=True)
     return found
 
 
@@ -67,13 +66,7 @@ def seconds(call: Callable, *arguments) -> float:
 
 def save(topic: str, rows: list[dict], **more: float) -> None:
     """Write a topic's rows, and what else was measured, with how they came about."""
-    content = {
-        "rows": rows,
-        **more,
-        "hardware": hardware(),
-        "versions": versions(),
-        "commit": commit(),
-        "date": datetime.date.today().isoformat(),
-    }
+    made = {"hardware": hardware(), "versions": versions(), "commit": commit()}
+    content = {"rows": rows, **more, **made, "date": datetime.date.today().isoformat()}
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_atomically(RECORDS / f"{topic}.json", text)

@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -64,19 +62,6 @@ def make(project: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
-@contextmanager
-def copied() -> Iterator[Path]:
-    """A copy of what is written by hand; all else, the environment too, is linked, or not built."""
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder)
-        for path in ROOT.iterdir():
-            if path.name in ("notebooks", "solutions_latex"):
-                shutil.copytree(path, project / path.name)
-            elif path.name not in ("build", ".git"):
-                (project / path.name).symlink_to(path)
-        yield project
-
-
 def rendering(count: int) -> float:
     """Seconds to render a notebook of so many executed cells, a quarter of them prose."""
     cells = []
@@ -96,7 +81,11 @@ def rendering(count: int) -> float:
 def main(hw: str = "all", rounds: int = 1) -> None:
     """Seconds of both, of doing it again, and of doing it again after a change of prose."""
     names = read_edition(ROOT / "solutions_latex" / f"{hw}.tex").notebooks
-    with copied() as project, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder, "project")  # environment and data linked, nothing built
+        shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns("build", ".*", "cache"))
+        for name in (".venv", "data/cache"):
+            (project / name).symlink_to(ROOT / name)
         notebooks = [project / "notebooks" / f"{name}.ipynb" for name in names]
         make(project, "setup")
         contenders = {

@@ -36,9 +36,9 @@ def main(rounds: int = 1) -> None:
         cells = [new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
         cells += map(new_code_cell, CELLS)
         nbformat.write(new_notebook(cells=cells, metadata=KERNEL), project / "trivial.ipynb")
-        ways = {"homework sweep": _sweep, "papermill in a loop": _loop}
-        contenders = {name: partial(_per_minute, way, project) for name, way in ways.items()}
-        found = paired.in_turn(contenders, rounds)
+        ways = {"homework sweep": partial(_per_minute, _sweep, project),
+                "papermill in a loop": partial(_per_minute, _loop, project)}  # fmt: skip
+        found = paired.in_turn(ways, rounds)
         growth = paired.grows("runs", SIZES, [_afresh(_sweep, project, n) for n in SIZES])
         again = paired.seconds(_sweep, project, SIZES[-1])
     what = f"{RUNS} runs of a trivial notebook"

@@ -25,7 +25,6 @@ from . import paired
 STEPS, WARM, BATCH = 20, 4, 128
 WIDTH, LAYERS, HEADS = 64, 6, 4
 DEPTHS = (2, 4, 6, 8, 10)  # layers
-SETTINGS = {1: "one process", 2: "two processes of a thread"}
 PEERS = {  # where the class is, and how it calls our architecture
     "vit-pytorch": ("vit_pytorch:ViT", {
         "image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 10, "dim": WIDTH,
@@ -61,11 +60,12 @@ def theirs(name: str) -> float:
     to_float = v2.ToDtype(torch.float32, scale=True)
     change = v2.Compose([v2.RandomHorizontalFlip(), to_float, normalize])
     pictures = [(image[None], label) for image, label in zip(data.images, data.labels, strict=True)]
-    collate = partial(_changed, change)
-    loader = DataLoader(
-        pictures, BATCH, shuffle=True, num_workers=torch.get_num_threads(), collate_fn=collate
-    )
-    model, batches = peer(name), iter(loader)
+    how = {"shuffle": True, "num_workers": torch.get_num_threads()}
+    loader = DataLoader(pictures, BATCH, collate_fn=partial(_changed, change), **how)
+    where, architecture = PEERS[name]
+    model, batches = resolve_name(where)(**architecture), iter(loader)
+    if name == "torchvision":  # it is made for three channels
+        model.conv_proj = torch.nn.Conv2d(1, WIDTH, 4, stride=4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step() -> None:
@@ -76,15 +76,6 @@ def theirs(name: str) -> float:
         optimizer.step()
 
     return _rate(step)
-
-
-def peer(name: str) -> torch.nn.Module:
-    """Another library's model."""
-    where, how = PEERS[name]
-    model = resolve_name(where)(**how)
-    if name == "torchvision":  # it is made for three channels
-        model.conv_proj = torch.nn.Conv2d(1, WIDTH, 4, stride=4)
-    return model
 
 
 def _changed(change, pictures: list) -> list[torch.Tensor]:
@@ -121,10 +112,9 @@ def main(rounds: int = 2) -> None:
     """All in turn, each in processes of its own; then our share of the machine's limit."""
     growth = paired.grows("layers", DEPTHS, [1 / alone("ours", depth) for depth in DEPTHS])
     rows = []
-    for processes, setting in SETTINGS.items():
-        names = ("ours", *PEERS)
-        contenders = {name: partial(alone, name, processes=processes) for name in names}
-        found = paired.in_turn(contenders, rounds)
+    for processes, setting in ((1, "one process"), (2, "two processes of a thread")):
+        ways = {name: partial(alone, name, processes=processes) for name in ("ours", *PEERS)}
+        found = paired.in_turn(ways, rounds)
         what = f"training a ViT (width {WIDTH}, {LAYERS} layers), {setting}"
         how = {"unit": "images/s", "growth": growth}
         rows += [paired.row(what, found, "ours", name, **how) for name in PEERS]

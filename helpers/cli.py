@@ -22,20 +22,6 @@ TIMEOUT = click.option("--timeout", default=600, type=click.IntRange(0), help="s
 TARGET = click.argument("target", type=Path)
 
 
-class Commands(click.Group):
-    """Ours, and those of the sweep, which are imported when somebody wants them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "sweep", "results"])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in ("sweep", "results"):
-            from .sweep import command
-
-            return getattr(command, cmd_name)
-        return super().get_command(ctx, cmd_name)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit status."""
     how = {"prog_name": "homework", "standalone_mode": False}
@@ -49,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-@click.group(cls=Commands, help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
 def homework() -> None:
     """The group of all commands."""
 
@@ -162,6 +148,44 @@ def badges() -> None:
     for path in renew_all():
         print(f"{path}: renewed")
     print("Colab opens the tag of pyproject.toml's version, such as v0.1.0: push it to GitHub")
+
+
+@homework.command()
+@click.argument("notebook")
+@click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
+              help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
+              "repeat it for every combination")  # fmt: skip
+@click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
+@click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
+@PROFILE
+@click.option("--jobs", "at_once", type=click.IntRange(1), help="runs at the same time (1)")
+@click.option("--threads", type=click.IntRange(1), default=1, help="of one run (1: as recorded)")
+@click.option("--dry-run", is_flag=True, help="say what would run, and why")
+@click.option("--again", is_flag=True, help="run what is done, too")
+@click.option("--only-failed", is_flag=True, help="run only what failed before")
+@click.option("--metric", help="the value that progress shows")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="for one run")
+@click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
+@click.option("--gpus", default="", metavar="0,1", help="devices to share out")
+@click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
+def sweep(**options) -> int:
+    """Run a notebook with many parameters."""
+    from .sweep.command import sweep
+
+    return sweep(**options)
+
+
+@homework.command()
+@click.argument("notebook")
+@click.option("--metric", help="mean and spread over seeds of this one")
+@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
+@click.option("--format", "style", default="text", type=click.Choice(["text", "csv", "latex"]))
+def results(**options) -> None:
+    """Show the records of a sweep as a table."""
+    from .sweep.command import results
+
+    results(**options)
 
 
 @homework.command()

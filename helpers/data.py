@@ -118,11 +118,10 @@ def app_reviews() -> Reviews:
     """
     path = data_dir() / "app_reviews/reviews.csv"
     if path.is_file():
-        table = _read(path, ("content", "score"))
-        texts = [text or "" for text in table["content"]]
+        table = _read(path, ("content", "score"), keep_default_na=False)
         with _told(f"{shown(path)} has a score that is no number"):
-            scores = [int(score) for score in table["score"]]
-        return Reviews(texts, torch.tensor(scores), f"{len(texts):,} app reviews")
+            scores = torch.tensor([int(score) for score in table["score"]])
+        return Reviews(table["content"], scores, f"{len(scores):,} app reviews")
     _warn(
         "Using rated snippets in place of app reviews: app_reviews/reviews.csv is not in DATA_DIR."
     )
@@ -258,17 +257,14 @@ def _pip_download(folder: Path) -> None:
         raise OSError(done.stderr)
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> dict[str, list]:
+def _read(path: Path, columns: tuple[str, ...], **options) -> dict[str, list]:
     """Columns of a Parquet or CSV file, read by the datasets library."""
     import datasets
 
     datasets.disable_progress_bars()
+    read = getattr(datasets.Dataset, f"from_{path.suffix[1:]}")  # from_csv or from_parquet
     with _told(f"{shown(path)} is broken"), tempfile.TemporaryDirectory() as cache:
-        how = {"cache_dir": cache, "keep_in_memory": True}  # no copy stays behind
-        if path.suffix == ".csv":
-            table = datasets.Dataset.from_csv(str(path), keep_default_na=False, **how)
-        else:
-            table = datasets.Dataset.from_parquet(str(path), **how)
+        table = read(str(path), cache_dir=cache, keep_in_memory=True, **options)  # no copy stays
         return {name: table[name][:] for name in columns}
 
 

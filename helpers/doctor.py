@@ -124,20 +124,15 @@ def python() -> tuple[str, str]:
 
 def packages(lock: Path = ROOT / "requirements.lock") -> tuple[str, str]:
     """Every package of the lock that this platform wants, in the version that it names."""
-    from packaging.markers import Marker
+    from packaging.requirements import Requirement
 
-    lines = re.findall(r"^([\w.-]+)==([^\s;]+)(?: *; *(.*?))? *\\?$", lock.read_text(), re.M)
-    wanted = {name: version for name, version, marker in lines
-              if not marker or Marker(marker).evaluate()}  # fmt: skip
-    here = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    plain = lambda version: version.partition("+")[0]  # 2.14.1+cpu is 2.14.1
-    wrong = [f"{name} is {here.get(name, 'missing')}, not {version}"
-             for name, version in wanted.items()
-             if plain(here.get(name, "")) != plain(version)]  # fmt: skip
-    told = f"{len(wrong)} are not as locked: {'; '.join(wrong[:3])}"
-    return (
-        (told, "rm -r .venv && make setup") if wrong else (f"{len(wanted)} as in {lock.name}", "")
-    )
+    locked = map(Requirement, re.findall(r"^\w.*?==[^\\\n]*", lock.read_text(), re.M))
+    wanted = [one for one in locked if not one.marker or one.marker.evaluate()]
+    here = {one: metadata.version(one.name) for one in wanted}
+    wrong = [f"{one.name} is {here[one]}" for one in wanted if here[one] not in one.specifier]
+    if wrong:
+        return f"not as in {lock.name}: {', '.join(wrong[:3])}", "rm -r .venv && make setup"
+    return f"{len(wanted)} as in {lock.name}", ""
 
 
 def tex() -> tuple[str, str]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from helpers.data import hub_answers
 
@@ -118,12 +119,12 @@ class TokenRows:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Token numbers of some reviews, padded with 0, which is [PAD]: (B, T), lengths (B,)."""
-        parts = [torch.from_numpy(self.ids[slice(*self.span(row))]) for row in rows.tolist()]
-        return _pad(parts).long(), self.lengths[rows]
+        parts = [torch.from_numpy(self.ids[self.span(row)]) for row in rows.tolist()]
+        return pad_sequence(parts, batch_first=True).long(), self.lengths[rows]
 
-    def span(self, row: int) -> tuple[int, int]:
-        """Where a review's tokens begin and end."""
-        return int(self.starts[row]), int(self.starts[row + 1])
+    def span(self, row: int) -> slice:
+        """Where a review's tokens are."""
+        return slice(int(self.starts[row]), int(self.starts[row + 1]))
 
 
 def tokenize(
@@ -136,10 +137,6 @@ def tokenize(
     rows = tokenizer(list(texts), verbose=False)["input_ids"]
     rows = [np.array(truncate(row, length=length, tail=tail), dtype=np.int32) for row in rows]
     return TokenRows(np.concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64))
-
-
-def _pad(parts: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)  # (B, T, …)
 
 
 def plan_batches(
@@ -233,9 +230,9 @@ class Features:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Features of some reviews, padded with 0: float32 (B, T, width), lengths (B,)."""
-        spans = [self.tokens.span(row) for row in rows.tolist()]
-        parts = [torch.from_numpy(np.array(self.array[start:end])) for start, end in spans]
-        return _pad(parts).float(), self.tokens.lengths[rows]
+        parts = [np.array(self.array[self.tokens.span(row)]) for row in rows.tolist()]
+        padded = pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)
+        return padded.float(), self.tokens.lengths[rows]
 
 
 @torch.inference_mode()
@@ -247,7 +244,12 @@ def frozen_features(
     The file is named after all that its numbers depend on: the encoder's weights, the tokens and
     the precision. Raises OSError, before the work begins, if the disk is too full.
     """
-    path = Path(folder) / f"{_key(model, tokens, bf16=bf16)}.npy"
+    from safetensors.torch import save
+
+    digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
+    for part in (save(model.state_dict()), tokens.starts, tokens.ids):
+        digest.update(part)
+    path = Path(folder) / f"{digest.hexdigest()[:24]}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (int(tokens.starts[-1]), model.config.hidden_size)
@@ -261,16 +263,7 @@ def frozen_features(
             with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=bf16):
                 found = token_vectors(model, ids, lengths).half().cpu().numpy()  # (B, T, width)
             for row, vectors, count in zip(rows.tolist(), found, lengths.tolist(), strict=True):
-                array[slice(*tokens.span(row))] = vectors[:count]
+                array[tokens.span(row)] = vectors[:count]
         array.flush()
         part.replace(path)
     return Features(np.load(path, mmap_mode="r"), tokens)
-
-
-def _key(model: "BertModel", tokens: TokenRows, *, bf16: bool) -> str:
-    from safetensors.torch import save
-
-    digest = hashlib.sha256(f"{FORMAT} {bf16}".encode())
-    for part in (save(model.state_dict()), tokens.starts, tokens.ids):
-        digest.update(part)
-    return digest.hexdigest()[:24]

@@ -17,8 +17,7 @@ BIN = Path(sys.executable).parent  # the environment that runs the tests: .venv,
 
 def like_a_clone(folder: Path, *links: str) -> None:
     """Fill ``folder`` so that make works there: our files and environment, ``links`` as links."""
-    conda = os.environ.get("CONDA_DEFAULT_ENV") == "homework"
-    ready = BIN.parent / (".homework" if conda else ".ready")
+    ready = BIN.parent / ".ready"
     if not ready.exists():
         pytest.skip("make would install an environment here: `make setup` has not made this one")
     for name in ("Makefile", "student.toml", "course.toml", "requirements.lock", "pyproject.toml"):

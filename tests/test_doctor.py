@@ -82,12 +82,9 @@ def test_with_nothing_installed_it_reports_and_does_not_break(tmp_path):
 
 def test_packages_that_are_not_as_locked_are_named(tmp_path):
     lock = tmp_path / "requirements.lock"
-    lock.write_text(
-        "pytest==0.1 \\\n  --hash=x\nno-such-thing==1\nother==2; python_version < '3'\n"
-    )
+    lock.write_text("pytest==0.1 \\\n  --hash=x\nother==2 ; python_version < '3' \\\n")
     found, fix = doctor.packages(lock)
     assert "pytest is " in found
-    assert "no-such-thing is missing, not 1" in found
     assert "other" not in found
     assert "make setup" in fix
 

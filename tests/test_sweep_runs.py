@@ -131,7 +131,7 @@ def test_two_sweeps_do_not_share_a_folder(store):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", '{"recipe": "1", "parameters": {}, "values": {}}', "\udcff"],
+    ["", "[]", '{"parameters": {}, "values": {}}', "\udcff"],
 )
 def test_what_is_no_record_is_run_again_and_not_read(store, content):
     (job,) = jobs([{}], NOTEBOOK, "quick", Path("x.ipynb"))

@@ -82,7 +82,7 @@ def test_mean_and_spread_are_over_seeds(seeded, notebook, capsys):
         assert lines[-2] == "the same in all: profile full, m 5, data pictures"
         assert lines[-1] == "highest: n 2, mean 2.1"
     assert cli.main(["results", notebook, "--metric", "scores"]) == 2
-    assert "no column 'scores'; did you mean 'score'" in capsys.readouterr().err
+    assert "no column 'scores'; there are profile, seed, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,13 @@ def test_a_mean_is_over_nothing_but_seeds(seeded, notebook, capsys, column, reco
 
 
 def test_runs_of_one_kind_are_chosen(seeded, notebook, capsys):
-    arguments = ["--format", "csv", "--where", "n=1.0", "--where", "profile=full"]
+    arguments = ["--format", "csv", "--where", "n=1", "--where", "profile=full"]
     assert len(shown(capsys, notebook, *arguments)) == 4
     assert cli.main(["results", notebook, "--where", "profile=quick"]) == 2
     assert cli.main(["results", notebook, "--where", "prof=quick"]) == 2
-    assert cli.main(["results", notebook, "--where", "n"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "homework: no run has profile=quick",
-        "homework: no column 'prof'; did you mean 'profile'?",
-        "homework: --where n: write it as n=1",
-    ]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "homework: no run has profile=quick"
+    assert second.startswith("homework: no column 'prof'; there are profile, seed, ")
 
 
 def test_what_does_not_hold_and_what_is_older_is_marked(seeded, notebook, capsys):
@@ -133,8 +130,6 @@ def test_a_table_for_the_eye_hides_what_is_the_same_and_csv_has_all(seeded, note
     header, row, *_ = shown(capsys, notebook, "--format", "csv")
     assert header == "profile,seed,n,m,score,data,device,commit,recipe,seconds,claims"
     assert row == "full,0,1,5,1.0,pictures,cpu,abc1234,1,1.0,hold"
-    again = everything(*(recorded({"n": n}, n=n, score=n / 10) for n in (1, 2)))
-    assert table.report(again, [], None, "text").split()[:2] == ["n", "score"]  # and no t/n
 
 
 def test_runs_are_grouped_by_lists_and_by_none_too():
@@ -237,14 +232,10 @@ def test_a_dry_run_says_why_and_again_forces(store, notebook, started, capsys):
     assert started == [two, one]
 
 
-def test_what_goes_on_is_said_to_who_stops_it_and_what_is_missing_to_who_forgot_it(
-    store, notebook, started, capsys
-):
+def test_what_goes_on_is_said_to_who_stops_it(store, notebook, started, capsys):
     assert cli.main(["sweep", notebook, "-g", "n=3,4"]) == 130
     told = "homework: stopped (the same command goes on with the rest)"
     assert told in capsys.readouterr().err
-    assert cli.main(["sweep", notebook, "n=1"]) == 2
-    assert "a list of values comes after -g: -g n=1" in capsys.readouterr().err
 
 
 def test_what_another_sweep_did_meanwhile_is_not_done_again(store, notebook, started, monkeypatch):
@@ -271,8 +262,8 @@ def test_a_sweep_with_nothing_to_do_needs_no_turn(store, notebook, capsys):
 @pytest.mark.parametrize(
     ("count", "wanted", "message"),
     [
-        (0, "0,1", "--gpus 0,1: PyTorch finds no GPU here: see `make doctor`, or leave"),
-        (1, "0,1", "no GPU '1', only 0"),
+        (0, "0,1", "--gpus 0,1: PyTorch finds 0 GPUs: see `make doctor`"),
+        (1, "0,1", "finds 1 GPUs"),
         (2, " 0, 1, GPU-5a", ""),
     ],
 )
@@ -290,7 +281,7 @@ def test_a_gpu_that_is_not_there_is_refused(
 def test_what_is_for_runs_here_is_refused_on_a_cluster(store, notebook, capsys):
     on_cluster = ["--scheduler", "tcp://x:1"]
     assert cli.main(["sweep", notebook, "--dry-run", "--jobs", "2", *on_cluster]) == 2
-    assert "--jobs and --gpus are for runs here" in capsys.readouterr().err
+    assert "on a cluster its workers say what runs at once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mine", "mine.ipynb"])

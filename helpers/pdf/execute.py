@@ -186,7 +186,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
                 config=Config({"KernelManager": sockets}),
             )
         except CellTimeoutError:
-            return f"it took longer than {timeout} s (make … TIMEOUT=seconds allows more)"
+            return f"it took longer than {timeout:g} s (make TIMEOUT=… or --timeout allows more)"
         except DeadKernelError:
             died = "its kernel died (out of memory? a smaller batch or limit helps)"
             return Engine.client.refusal or died

@@ -1,8 +1,8 @@
-"""``homework sweep`` and ``homework results``: the command line of the sweep."""
+"""What ``homework sweep`` and ``homework results`` do."""
 
 import os
 import sys
-import threading
+import textwrap
 import time
 from pathlib import Path
 
@@ -12,52 +12,24 @@ from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook
 from ..pdf.parameters import read_recipe
 from . import engine
-from .plan import cross, grid, table
-from .runs import Job, Store, cores, jobs, load
-
-PROCESSES = click.IntRange(1, 64 * cores())
-SECONDS = click.FloatRange(0, threading.TIMEOUT_MAX, min_open=True)
+from .plan import grid, table
+from .runs import Job, Store, jobs, load
 
 
-@click.command(help="Run a notebook with many parameters.")
-@click.argument("notebook")
-@click.argument("others", nargs=-1, metavar="")
-@click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
-              help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
-              "repeat it for every combination")  # fmt: skip
-@click.option("--zip", "zipped", is_flag=True, help="take the -g lists side by side")
-@click.option("--runs", type=Path, metavar="CSV", help="runs from a table")
-@click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
-@click.option("--jobs", "at_once", type=PROCESSES, help="runs at the same time (default: 1)")
-@click.option("--threads", type=PROCESSES, default=1, help="of one run (1: as recorded)")
-@click.option("--dry-run", is_flag=True, help="say what would run, and why")
-@click.option("--again", is_flag=True, help="run what is done, too")
-@click.option("--only-failed", is_flag=True, help="run only what failed before")
-@click.option("--metric", help="the value that progress shows")
-@click.option("--timeout", type=SECONDS, help="for one run")
-@click.option("--retries", type=click.IntRange(0, 1000), default=0, help="for a run that fails")
-@click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
-@click.option("--gpus", default="", metavar="0,1", help="devices to share out")
-@click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
 def sweep(
-    notebook: str, others, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
+    notebook: str, axes, zipped: bool, runs: Path | None, profile: str, at_once: int | None,
     dry_run: bool, again: bool, only_failed: bool, metric: str | None, gpus: str, **settings,
 ) -> int:  # fmt: skip
     """Plan the sweep, run what is not done yet; exit status 1 if a run failed."""
-    if others:
-        raise UserError(f"a list of values comes after -g: -g {others[0]}")
     if settings["scheduler"] and (at_once or gpus):
-        raise UserError(
-            "--jobs and --gpus are for runs here: on a cluster, the number of its workers and the "
-            "CUDA_VISIBLE_DEVICES of each say what runs at the same time, and where"
-        )
+        raise UserError("on a cluster its workers say what runs at once, not --jobs and --gpus")
     devices = tuple(gpu.strip() for gpu in gpus.split(",") if gpu.strip())
     if devices and not dry_run:
         _check_gpus(devices)
     path = _notebook(notebook)
     plan = grid(list(axes), zipped=zipped) if axes else [{}]
     if runs:
-        plan = cross(table(runs), plan)
+        plan = [row | run for row in table(runs) for run in plan]
     wanted = jobs(plan, read_notebook(path), profile, path)
     store = Store(path.stem)
 
@@ -89,12 +61,6 @@ def sweep(
             raise click.Abort(f"({same} goes on with the rest)") from None
 
 
-@click.command(help="The records of a sweep as a table.")
-@click.argument("notebook")
-@click.option("--metric", help="mean and spread over seeds of this one")
-@click.option("--by", default="", help="columns that come first, a,b (default: those that vary)")
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="only these runs")
-@click.option("--format", "style", default="text", type=click.Choice(["text", "csv", "latex"]))
 def results(notebook: str, metric: str | None, by: str, where: tuple[str, ...], style: str) -> None:
     """Print the records of a sweep, or a value's mean and spread over seeds."""
     from . import table as tables
@@ -127,28 +93,24 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
     import torch
 
     count = torch.cuda.device_count()  # of those that are not hidden: then --gpus can name any
-    if not count:
-        raise UserError(f"--gpus {','.join(gpus)}: PyTorch finds no GPU here: see `make doctor`, "
-                        "or leave --gpus out to run on the processor")  # fmt: skip
-    here = list(map(str, range(count)))
-    absent = [gpu for gpu in gpus if gpu not in here and not gpu.startswith(("GPU-", "MIG-"))]
-    if absent and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        raise UserError(f"--gpus {','.join(gpus)}: no GPU {absent[0]!r}, only {','.join(here)}")
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    absent = [gpu for gpu in gpus if gpu.isdigit() and int(gpu) >= count and not hidden]
+    if absent or not count:
+        raise UserError(f"--gpus {','.join(gpus)}: PyTorch finds {count} GPUs: see `make doctor`")
 
 
 def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: str | None) -> int:
     """Run the jobs and say how it goes; 1 if one failed."""
     from tqdm import tqdm
 
-    failed, doubtful, spent, started = {}, {}, 0.0, time.monotonic()
+    failed, doubtful, started = {}, {}, time.monotonic()
     for count, outcome in enumerate(engine.run_all(waiting, store, settings), 1):
-        label, spent = outcome.job.label, spent + outcome.seconds
+        label = outcome.job.label
         if outcome.problem:
             failed[label] = brief(outcome.problem)
         elif broken := [name for name, holds in outcome.record["claims"].items() if not holds]:
             doubtful[label] = f"does not hold: {', '.join(broken)}"
-        at_once = max(settings.jobs, spent / (time.monotonic() - started))
-        left = spent / count * (len(waiting) - count) / at_once
+        left = (time.monotonic() - started) / count * (len(waiting) - count)
         facts = [failed.get(label), _value(outcome.record, metric), doubtful.get(label)]
         facts += [f"{outcome.seconds:.1f} s", f"{len(failed)} failed"]
         facts += [f"{tqdm.format_interval(left)} left"]
@@ -164,11 +126,10 @@ def _run(waiting: list[Job], store: Store, settings: engine.Settings, metric: st
     return 1 if failed else 0
 
 
-def brief(problem: str, longest: int = 200) -> str:
+def brief(problem: str) -> str:
     """The first line of a problem, without the path of the notebook before it."""
-    line = problem.partition("\n")[0].partition(" failed: ")
-    text = line[2] or line[0]
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    line = problem.partition("\n")[0]
+    return textwrap.shorten(line.partition(" failed: ")[2] or line, 200, placeholder="…")
 
 
 def _value(record: dict | None, metric: str | None) -> str:

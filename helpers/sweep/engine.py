@@ -14,14 +14,15 @@ import hashlib
 import logging
 import multiprocessing
 import signal
-import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from ..pdf.errors import UserError
 from ..pdf.notebook import ROOT, read_notebook, records, write_atomically
@@ -44,7 +45,6 @@ class Settings:
     jobs: int = 1
     threads: int = 1  # of one run, whatever jobs is: sums differ in their last bits with it
     timeout: float | None = None  # seconds that one run may take
-    retries: int = 0
     fail_fast: bool = False
     gpus: tuple[str, ...] = ()
     scheduler: str | None = None  # of a cluster; None: processes of this machine
@@ -66,19 +66,23 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     A run whose worker is lost is given to another one. Raises UserError if there is no
     scheduler, or no more, or if no worker comes to it.
     """
-    waiting = deque((job, 0) for job in jobs)
-    running: dict[Future, tuple[Job, int]] = {}
-    retries, address = settings.retries, settings.scheduler
+    waiting, running, address = deque(jobs), {}, settings.scheduler
     with _elsewhere(address) if address else _here(min(settings.jobs, len(jobs))) as client:
         from distributed import CancelledError, wait
 
-        bundle = pack(settings.notebook) if address else None
+        bundle, notebook = None, str(settings.notebook)
+        if address:
+            bundle, notebook = pack(settings.notebook), f"notebooks/{settings.notebook.name}"
+        how = settings.timeout, settings.threads, settings.gpus, bundle
         while waiting or running:
             try:
                 slots = len(client.nthreads())  # now: on a cluster, workers come and go
                 while waiting and len(running) < slots:
-                    job, tries = waiting.popleft()
-                    running[_submit(client, job, store, settings, bundle)] = job, tries
+                    job = waiting.popleft()
+                    target = None if address else str(store.notebook(job))
+                    what = notebook, target, job.profile, job.values
+                    # Not pure: no earlier result is taken for this one.
+                    running[client.submit(task.run, *what, *how, pure=False)] = job
                 ended = wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
@@ -88,17 +92,13 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
                     "run the sweep again for the rest"
                 ) from None
             for future in ended:
-                job, tries = running.pop(future)
-                outcome = _outcome(future, job, store)
+                outcome = _outcome(future, running.pop(future), store)
                 future.release()  # else it would be computed anew where its worker ends later
-                if outcome.problem and tries < retries:
-                    waiting.append((job, tries + 1))
-                    continue
                 if outcome.problem:
-                    store.fail(job, outcome.problem)
+                    store.fail(outcome.job, outcome.problem)
+                    if settings.fail_fast:
+                        waiting.clear()
                 yield outcome
-                if outcome.problem and settings.fail_fast:
-                    retries, waiting = 0, deque()
 
 
 @contextmanager
@@ -138,7 +138,10 @@ def _here(workers: int) -> Iterator["Client"]:
         except BaseException:  # what runs is of no use to anyone
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
-                task.kill(nanny.pid)
+                with suppress(psutil.NoSuchProcess):
+                    worker = psutil.Process(nanny.pid or 0)  # None between two processes
+                    for process in [worker, *worker.children(recursive=True)]:
+                        process.kill()
             raise
 
 
@@ -169,32 +172,12 @@ def _elsewhere(scheduler: str) -> Iterator["Client"]:
         yield client
 
 
-def _submit(
-    client: "Client", job: Job, store: Store, settings: Settings, bundle: task.Bundle | None
-) -> "Future":
-    threads = str(settings.threads)
-    return client.submit(
-        task.run,
-        f"notebooks/{settings.notebook.name}" if bundle else str(settings.notebook),
-        None if bundle else str(store.notebook(job)),
-        job.profile,
-        job.values,
-        settings.timeout,
-        {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        settings.gpus,
-        bundle,
-        key=f"{job.name}-{uuid.uuid4()}",  # so that no earlier result is taken for this one
-        pure=False,
-    )
-
-
 def _outcome(future: "Future", job: Job, store: Store) -> Outcome:
     """What became of a run; its record is written, or what it did until it failed."""
-    content, problem, seconds, machine = b"", "its process died again and again", 0.0, ""
-    if future.status == "finished":
-        content, problem, seconds, machine = future.result()
-    else:
-        problem = f"{problem} ({future.exception()})"
+    if future.status != "finished":
+        died = f"its process died again and again ({future.exception()})"
+        return Outcome(job, None, died, 0.0)
+    content, problem, seconds, machine = future.result()
     try:
         if content:
             write_atomically(store.failed(job) if problem else store.notebook(job), content)
@@ -213,9 +196,7 @@ def pack(notebook: Path) -> task.Bundle:
     """
     from ..data import data_dir  # and torch
 
-    files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file()]
-    files = [path for path in files if "__pycache__" not in path.parts]
-    files += records(read_notebook(notebook))
+    files = [*(ROOT / "helpers").rglob("*.py"), *records(read_notebook(notebook))]
     content = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
     content |= {f"notebooks/{notebook.name}": notebook.read_bytes()}
     digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:16]

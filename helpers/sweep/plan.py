@@ -3,7 +3,6 @@
 import csv
 import itertools
 import re
-from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ..pdf.errors import UserError
 
 Run = dict[str, str]  # parameters as typed on a command line; the notebook gives the types
 
-MOST = 100_000  # runs of a sweep, and values of a range
+MOST = 100_000  # values of a range
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?\s*"
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?", re.ASCII)
 
@@ -36,7 +35,7 @@ def grid(axes: list[str], *, zipped: bool = False) -> list[Run]:
         counts = ", ".join(f"{name} has {len(values)}" for name, values in named.items())
         raise UserError(f"--zip needs as many values for each parameter: {counts}")
     combine = zip if zipped else itertools.product
-    return _distinct(dict(zip(named, values, strict=True)) for values in combine(*named.values()))
+    return [dict(zip(named, values, strict=True)) for values in combine(*named.values())]
 
 
 def table(path: Path) -> list[Run]:
@@ -46,24 +45,14 @@ def table(path: Path) -> list[Run]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file: {error}") from None
-    names, *rows = lines or [[]]
-    if not all(map(str.isidentifier, names)) or len(set(names)) < len(names):
-        raise UserError(f"{path}: the header is {names}, not parameter names, each once")
-    for row in rows:
-        if len(row) != len(names):
-            raise UserError(f"{path}: {row} is not a value for each of {', '.join(names)}")
-    if not rows:
-        raise UserError(f"{path} has no runs: a header of parameter names, then a row for each run")
-    runs = (zip(names, row, strict=True) for row in rows)
-    return _distinct({name: value for name, value in run if value} for run in runs)
-
-
-def cross(runs: list[Run], others: list[Run]) -> list[Run]:
-    """Every run of ``runs`` with every run of ``others``; the latter win over the former."""
-    return _distinct(run | other for run in runs for other in others)
+            names, *rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
+            runs = [dict(zip(names, row, strict=True)) for row in rows]
+    except (ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: write a line of parameter names, then a line of values for each run, with "
+            f"commas between ({error})"
+        ) from None
+    return [{name: value for name, value in run.items() if value} for run in runs]
 
 
 def _values(text: str, axis: str) -> list[str]:
@@ -103,11 +92,3 @@ def _range(text: str, axis: str) -> list[str]:
     if not step or not 0 <= (last - first) / step < MOST:
         raise UserError(f"-g {axis!r}: {text!r} names no value, or too many")
     return [f"{(first + i * step).normalize():f}" for i in range(int((last - first) / step) + 1)]
-
-
-def _distinct(runs: Iterable[Run]) -> list[Run]:
-    """Each run once, in order. Raises UserError for more than a sweep has."""
-    some = list(itertools.islice(runs, MOST + 1))
-    if len(some) > MOST:
-        raise UserError(f"those are too many runs: a sweep has at most {MOST:,}")
-    return list({tuple(sorted(run.items())): run for run in some}.values())

@@ -29,44 +29,11 @@ LONGEST_NAME = 120  # characters of a file's name: systems take 255 bytes with a
 class Job:
     """One run of a sweep."""
 
-    given: dict[str, Value]  # what it was asked for with
     values: dict[str, Value]  # of every parameter
-    usual: dict[str, Value]  # of every parameter, in this profile
     profile: str  # which a notebook without that parameter has, too
     recipe: int
-
-    @property
-    def name(self) -> str:
-        """The run's file name: what differs from the profile, in the notebook's order.
-
-        ``profile=quick`` stands in it, so that those of the full profile are shorter. What is long,
-        or holds what a file system could mind (capitals, since some know none), ends in a digest.
-        """
-        special = [
-            f"{name}={_text(value)}"
-            for name, value in self.values.items()
-            if value != self.usual.get(name, UNKNOWN) or (name == "profile" and value != "full")
-        ]
-        name = ",".join(special) or "defaults"
-        safe = re.sub(r"[^a-z0-9_.,=+\[\]-]", "_", name.lower())[:LONGEST_NAME]
-        return name if name == safe else f"{safe}~{self.digest}"
-
-    @property
-    def digest(self) -> str:
-        """Eight digits that tell its parameters from others."""
-        return hashlib.sha256(_text(self.values).encode()).hexdigest()[:8]
-
-    @property
-    def label(self) -> str:
-        """The given values as a person reads them."""
-        return " ".join(f"{name}={value}" for name, value in self.given.items()) or "defaults"
-
-
-def _text(value: object) -> str:
-    """One text for each value, or for each set of parameters."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
+    name: str  # of its files
+    label: str  # the given values as a person reads them
 
 
 def jobs(runs: list[Run], notebook: NotebookNode, profile: str, path: Path) -> list[Job]:
@@ -77,9 +44,38 @@ def jobs(runs: list[Run], notebook: NotebookNode, profile: str, path: Path) -> l
     found = {}
     for run in runs:
         values = defaults | choose(known, run, profile, path)
-        job = Job({name: values[name] for name in run}, values, usual, profile, recipe)
+        label = " ".join(f"{name}={values[name]}" for name in run) or "defaults"
+        job = Job(values, profile, recipe, _name(values, usual), label)
         found.setdefault(_text(values), job)
     return list(found.values())
+
+
+def _name(values: dict[str, Value], usual: dict[str, Value]) -> str:
+    """A run's file name: what differs from the profile, in the notebook's order.
+
+    ``profile=quick`` stands in it, so that those of the full profile are shorter. What is long, or
+    holds what a file system could mind (capitals, since some know none), ends in a digest.
+    """
+    special = [
+        f"{name}={_text(value)}"
+        for name, value in values.items()
+        if value != usual.get(name, UNKNOWN) or (name == "profile" and value != "full")
+    ]
+    name = ",".join(special) or "defaults"
+    safe = re.sub(r"[^a-z0-9_.,=+\[\]-]", "_", name.lower())[:LONGEST_NAME]
+    return name if name == safe else f"{safe}~{_digest(values)}"
+
+
+def _digest(values: dict[str, Value]) -> str:
+    """Eight digits that tell parameters from others."""
+    return hashlib.sha256(_text(values).encode()).hexdigest()[:8]
+
+
+def _text(value: object) -> str:
+    """One text for each value, or for each set of parameters."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
 
 
 class Store:
@@ -107,7 +103,7 @@ class Store:
             return found[0]
         path = self.records / f"{job.name}.json"
         taken = any(path == other for other, _ in self._found.values())
-        return path.with_name(f"{job.name}~{job.digest}.json") if taken else path
+        return path.with_name(f"{job.name}~{_digest(job.values)}.json") if taken else path
 
     def notebook(self, job: Job) -> Path:
         """Where the job's executed notebook lies."""
@@ -147,16 +143,15 @@ class Store:
         self.work.mkdir(parents=True, exist_ok=True)
         path = self.work / ".lock"
         try:
-            held = FileLock(path, timeout=0).acquire()
+            with FileLock(path, timeout=0):
+                path.write_text(str(os.getpid()))
+                self.look()
+                yield
         except Timeout:
             raise UserError(
                 f"another sweep (process {path.read_text().strip()}) is at work in {self.work}: "
                 "wait for it"
             ) from None
-        with held:
-            path.write_text(str(os.getpid()))
-            self.look()
-            yield
 
     def save(self, job: Job, executed: NotebookNode, seconds: float, machine: str) -> dict:
         """Write the job's record; from then on it is done. Returns the record.
@@ -191,27 +186,20 @@ class Store:
 
 def hardware() -> str:
     """The processor and how many of its cores this process may use."""
+    from dask.system import CPU_COUNT
+
     cpuinfo = Path("/proc/cpuinfo")
     named = re.search("^model name.*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "", re.M)
     model = named[1] if named else platform.processor() or platform.machine()
-    return f"{model}, {cores()} cores"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return f"{model}, {CPU_COUNT} cores"
 
 
 def _read(path: Path) -> dict:
     """A record. Raises UserError naming a file that is none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        for part, kind in {"recipe": int, "parameters": dict, "values": dict}.items():
-            if not isinstance(record[part], kind):
-                raise TypeError(f"{part} is no {kind.__name__}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        record["recipe"], record["parameters"], record["values"]  # it has them
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a record of a run ({error}); remove it") from None
     return record
 

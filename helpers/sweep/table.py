@@ -1,6 +1,5 @@
 """Records side by side: one row for each run, or a mean and its spread over seeds."""
 
-import difflib
 from collections import Counter
 
 import pandas as pd
@@ -54,31 +53,19 @@ def everything(runs: list[dict], recipe: int) -> pd.DataFrame:
 def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     """The rows that meet each ``name=value``. Raises UserError without such a column or row."""
     for condition in conditions:
-        name, equals, text = map(str.strip, condition.partition("="))
+        name, _, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
-        if not equals:
-            raise UserError(f"--where {condition}: write it as {name}={shown(frame[name].iloc[0])}")
-        frame = frame[[_same(value, text) for value in frame[name]]]
+        frame = frame[frame[name].map(str) == text]
     if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
     return frame
 
 
-def _same(value: object, text: str) -> bool:
-    """Whether a value is the one that was typed: 0.10 is 0.1."""
-    try:
-        return float(value) == float(text)
-    except (TypeError, ValueError):
-        return str(value) == text
-
-
 def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
-    """Raises UserError for the first of ``names`` that is no column, with the nearest one."""
+    """Raises UserError for the first of ``names`` that is no column."""
     for name in names:
         if name not in frame:
-            near = difflib.get_close_matches(name, frame.columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(frame.columns)}"
-            raise UserError(f"no column {name!r}; {hint}")
+            raise UserError(f"no column {name!r}; there are {', '.join(frame.columns)}")
 
 
 def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -> str:
@@ -95,7 +82,7 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
     varied = [name for name in [*settings, "recipe"] if differs[name] and name != "seed"]
     first = list(dict.fromkeys([*by, *varied]))
     order = [name for name in [*first, "seed"] if name in frame]
-    rows = frame.sort_values(order, key=_rank, kind="stable") if order else frame
+    rows = frame.loc[sorted(frame.index, key=lambda run: [*map(_key, frame.loc[run, order])])]
     same = [name for name in settings if not differs[name]]
     said = [f"the same in all: {_listed(frame.iloc[0], same)}"]
     if broken := int(frame["claims"].str.startswith("not ").sum()):
@@ -106,27 +93,18 @@ def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -
         best = rows.loc[rows["mean"].idxmax()]
         said.append(f"highest: {_listed(best, [*first, 'mean'])}")
     elif style != "csv":
-        said_twice = [name for name in frame if _is_parameter_again(frame, name)]
         constant = [name for name in frame if len(frame) > 1 and not differs[name]]
-        rows = rows.drop(columns=list({*made, *said_twice, *constant} - {*by}))
+        rows = rows.drop(columns=list({*made, *constant} - {*by}))
     return "\n".join([write(rows, style), *(said if style == "text" else [])])
-
-
-def _is_parameter_again(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column is a parameter that the notebook has recorded: ``topic/n`` beside ``n``."""
-    parameter = name.partition("/")[2]
-    return parameter in frame and frame[name].equals(frame[parameter])
 
 
 def _listed(row: pd.Series, names: list[str]) -> str:
     return ", ".join(f"{name} {shown(row[name])}" for name in names)
 
 
-def _rank(column: pd.Series) -> pd.Series:
-    """Where each value stands in the table: numbers by size, then all others as they read."""
-    number = pd.to_numeric(column.map(lambda v: v if isinstance(v, int | float) else None))
-    others = column[number.isna()].map(str).rank(method="dense")
-    return number.rank(method="dense").fillna(others + len(column))
+def _key(value: object) -> tuple:
+    """Where a value stands in the table: numbers by size, then all others as they read."""
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], metric: str) -> pd.DataFrame:
