@@ -165,6 +165,7 @@ def badges() -> None:
 @click.option("--only-failed", is_flag=True, help="run only what failed before")
 @click.option("--metric", help="the value that progress shows")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="for one run")
+@click.option("--retries", type=click.IntRange(0), default=0, help="for a run that fails")
 @click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")

@@ -93,12 +93,12 @@ def strays(folder):
     return found
 
 
-def test_what_fails_or_dies_costs_no_other_and_all_is_done_once(tmp_path, sweep):
-    problems = sweep.run("n=1,2,6:8", jobs=2, gpus=("3", "5"))
+def test_what_fails_is_tried_again_what_dies_costs_no_other_and_all_is_done_once(tmp_path, sweep):
+    problems = sweep.run("n=1,2,6:8", jobs=2, gpus=("3", "5"), retries=1)
     assert (problems[1], problems[2], problems[6]) == ("", "", "")
     assert "ValueError: seven" in problems[7]
     assert "kernel died" in problems[8]
-    assert sorted(sweep.log.read_text()) == list("126678")
+    assert sorted(sweep.log.read_text()) == list("12667788")
     assert squares(sweep.store) == [1, 4, 36]
     values = [record["values"] for record in load(sweep.store.records)]
     assert {value["tiny/threads"] for value in values} == {1}

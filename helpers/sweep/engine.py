@@ -45,6 +45,7 @@ class Settings:
     jobs: int = 1
     threads: int = 1  # of one run, whatever jobs is: sums differ in their last bits with it
     timeout: float | None = None  # seconds that one run may take
+    retries: int = 0
     fail_fast: bool = False
     gpus: tuple[str, ...] = ()
     scheduler: str | None = None  # of a cluster; None: processes of this machine
@@ -66,7 +67,8 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
     A run whose worker is lost is given to another one. Raises UserError if there is no
     scheduler, or no more, or if no worker comes to it.
     """
-    waiting, running, address = deque(jobs), {}, settings.scheduler
+    waiting, running = deque((job, 0) for job in jobs), {}
+    retries, address = settings.retries, settings.scheduler
     with _elsewhere(address) if address else _here(min(settings.jobs, len(jobs))) as client:
         from distributed import CancelledError, wait
 
@@ -78,11 +80,11 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
             try:
                 slots = len(client.nthreads())  # now: on a cluster, workers come and go
                 while waiting and len(running) < slots:
-                    job = waiting.popleft()
+                    job, tries = waiting.popleft()
                     target = None if address else str(store.notebook(job))
                     what = notebook, target, job.profile, job.values
                     # Not pure: no earlier result is taken for this one.
-                    running[client.submit(task.run, *what, *how, pure=False)] = job
+                    running[client.submit(task.run, *what, *how, pure=False)] = job, tries
                 ended = wait(list(running), TICK_SECONDS, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
@@ -92,13 +94,17 @@ def run_all(jobs: list[Job], store: Store, settings: Settings) -> Iterator[Outco
                     "run the sweep again for the rest"
                 ) from None
             for future in ended:
-                outcome = _outcome(future, running.pop(future), store)
+                job, tries = running.pop(future)
+                outcome = _outcome(future, job, store)
                 future.release()  # else it would be computed anew where its worker ends later
+                if outcome.problem and tries < retries:
+                    waiting.append((job, tries + 1))
+                    continue
                 if outcome.problem:
-                    store.fail(outcome.job, outcome.problem)
-                    if settings.fail_fast:
-                        waiting.clear()
+                    store.fail(job, outcome.problem)
                 yield outcome
+                if outcome.problem and settings.fail_fast:
+                    retries, waiting = 0, deque()
 
 
 @contextmanager
