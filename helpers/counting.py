@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 
@@ -24,6 +23,8 @@ def operations(function: Callable, *arguments) -> int:
     PyTorch's counter: 2abc for a product (a × b)(b × c). It does not count element-wise work,
     products of a matrix and a vector, or what happens inside fused attention on the CPU.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # half a second, which not all need
+
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function(*arguments)
     return counter.get_total_flops()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # of Student's t; scipy.stats takes a second to import
 
 DEPTHS, HEADS = range(4, 9), range(2, 5)
 
@@ -52,9 +52,9 @@ def linear_effects(table: pd.DataFrame, outcome: str) -> tuple[dict[str, Effect]
     free = len(target) - design.shape[1]
     scatter = math.sqrt(((target - design @ found) ** 2).sum() / free)
     errors = scatter * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
-    bound, power = stats.t.ppf([0.975, 0.8], free)
+    bound, power = stdtrit(free, [0.975, 0.8])
     effects = {}
     for name, size, error in zip(("layers", "heads"), found, errors, strict=False):
-        reach, p = bound * error, 2 * stats.t.sf(abs(size) / error, free)
+        reach, p = bound * error, 2 * stdtr(free, -abs(size) / error)
         effects[name] = Effect(size, error, size - reach, size + reach, p, (bound + power) * error)
     return effects, scatter

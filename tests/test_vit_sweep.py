@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import linregress
 
 from helpers.vit_sweep import DEPTHS, HEADS, linear_effects, whole_seeds
 
@@ -24,6 +23,8 @@ def test_a_straight_line_is_found_whatever_the_seeds_add():
 
 
 def test_one_factor_is_scipys_regression():
+    from scipy.stats import linregress  # half a second, which only this test needs
+
     table = design(1, noise=1.0, heads=0, rng=np.random.default_rng(0))
     table = table.assign(score=table.groupby("layers")["score"].transform("mean"))  # none of heads
     effects, _ = linear_effects(table, "score")
