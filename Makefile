@@ -22,6 +22,9 @@ TYPED    := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 ifneq ($(filter-out $(SETTABLE) MAKE% -%,$(TYPED)),)
   $(error there is no $(filter-out $(SETTABLE) MAKE% -%,$(TYPED))=: what can be set is $(SETTABLE))
 endif
+ifneq ($(word 2,$(HW)),)
+  $(error HW=$(HW): say one of $(EDITIONS))
+endif
 ifneq (4.2,$(firstword $(sort 4.2 $(MAKE_VERSION))))
   $(error this Makefile needs GNU Make 4.2 or later; on a Mac, `brew install make` and call gmake)
 endif
@@ -43,8 +46,12 @@ export HOMEWORK_NETID := $(call typed,NETID)
 export DRAFT MAKE# on a Mac this is gmake, and `make` is an old one
 unexport PYTHONDONTWRITEBYTECODE# in many containers: each process would compile all of torch
 
-.PHONY: help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
-  tex lock format badges docs clean FORCE
+TARGETS := help pdf check test test-torchtext test-browser test-torture sweep bench lab setup doctor \
+  tex lock format badges docs clean
+.PHONY: $(TARGETS) FORCE
+ifneq ($(filter $(filter-out $(TARGETS),$(EDITIONS)),$(MAKECMDGOALS)),)
+  $(error an edition is named by HW=, as in make pdf HW=$(lastword $(MAKECMDGOALS)))
+endif
 help: ## list the targets
 	@echo "make TARGET [HW=$(HW)] [Q=3] [PROFILE=quick|full] [NAME='…'] [NETID=…] [DRAFT=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .pdf.errors import exit_status
+from .pdf.errors import UserError, exit_status
 
 PROFILE = click.option("--profile", default="quick", type=click.Choice(["quick", "full"]))
 WORK = click.option("--work", type=Path, required=True, help="build/<profile>")
@@ -152,6 +152,7 @@ def badges() -> None:
 
 @homework.command()
 @click.argument("notebook")
+@click.argument("others", nargs=-1, metavar="")
 @click.option("-g", "--grid", "axes", multiple=True, metavar="NAME=VALUES",
               help="layers=4:8, heads=2,3,4, sizes=[1,2],[3], file='\"a,b.csv\"'; "
               "repeat it for every combination")  # fmt: skip
@@ -169,10 +170,12 @@ def badges() -> None:
 @click.option("--fail-fast", is_flag=True, help="start nothing after a failure")
 @click.option("--gpus", default="", metavar="0,1", help="devices to share out")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://… of a Dask cluster to run on")
-def sweep(**options) -> int:
+def sweep(others: tuple[str, ...], **options) -> int:
     """Run a notebook with many parameters."""
     from .sweep.command import sweep
 
+    if others:
+        raise UserError(f"a list of values comes after -g: -g {others[0]}")
     return sweep(**options)
 
 

@@ -217,6 +217,8 @@ def test_a_failure_shows_the_cell_and_a_draft_lets_a_wide_line_pass(project):
         (["HW=nothing"], "there is no edition 'nothing'; HW is one of tiny"),
         (["Q=9"], "has questions 1 to 3, and no question 9"),
         (["HW="], "say HW=…: one of tiny"),
+        (["tiny"], "as in make pdf HW=tiny"),
+        (["HW=tiny 2"], "HW=tiny 2: say one of tiny"),
         (["hw=tiny"], "there is no hw=: what can be set is HW Q"),
         (["STUDENT=nobody.toml"], "there is no 'nobody.toml', which says whose this is"),
         (["NAME=中文"], "fonts-noto-cjk"),

@@ -82,7 +82,7 @@ def test_mean_and_spread_are_over_seeds(seeded, notebook, capsys):
         assert lines[-2] == "the same in all: profile full, m 5, data pictures"
         assert lines[-1] == "highest: n 2, mean 2.1"
     assert cli.main(["results", notebook, "--metric", "scores"]) == 2
-    assert "no column 'scores'; there are profile, seed, " in capsys.readouterr().err
+    assert "no column 'scores'; did you mean 'score'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,10 @@ def test_runs_of_one_kind_are_chosen(seeded, notebook, capsys):
     assert len(shown(capsys, notebook, *arguments)) == 4
     assert cli.main(["results", notebook, "--where", "profile=quick"]) == 2
     assert cli.main(["results", notebook, "--where", "prof=quick"]) == 2
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "homework: no run has profile=quick"
-    assert second.startswith("homework: no column 'prof'; there are profile, seed, ")
+    assert capsys.readouterr().err.splitlines() == [
+        "homework: no run has profile=quick",
+        "homework: no column 'prof'; did you mean 'profile'?",
+    ]
 
 
 def test_what_does_not_hold_and_what_is_older_is_marked(seeded, notebook, capsys):
@@ -232,10 +233,14 @@ def test_a_dry_run_says_why_and_again_forces(store, notebook, started, capsys):
     assert started == [two, one]
 
 
-def test_what_goes_on_is_said_to_who_stops_it(store, notebook, started, capsys):
+def test_what_goes_on_is_said_to_who_stops_it_and_what_is_missing_to_who_forgot_it(
+    store, notebook, started, capsys
+):
     assert cli.main(["sweep", notebook, "-g", "n=3,4"]) == 130
     told = "homework: stopped (the same command goes on with the rest)"
     assert told in capsys.readouterr().err
+    assert cli.main(["sweep", notebook, "n=1"]) == 2
+    assert "a list of values comes after -g: -g n=1" in capsys.readouterr().err
 
 
 def test_what_another_sweep_did_meanwhile_is_not_done_again(store, notebook, started, monkeypatch):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from ..pdf.errors import UserError
+from ..pdf.errors import UserError, did_you_mean
 
 STAMPED = ("data", "device", "commit")  # of the stamp, what a table shows
 
@@ -55,17 +55,18 @@ def where(frame: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
     for condition in conditions:
         name, _, text = map(str.strip, condition.partition("="))
         check_columns(frame, [name])
-        frame = frame[frame[name].map(str) == text]
+        frame = frame[[text in (str(value), shown(value)) for value in frame[name]]]
     if frame.empty:
         raise UserError(f"no run has {' and '.join(conditions)}")
     return frame
 
 
 def check_columns(frame: pd.DataFrame, names: list[str]) -> None:
-    """Raises UserError for the first of ``names`` that is no column."""
+    """Raises UserError for the first of ``names`` that is no column, with the nearest one."""
     for name in names:
         if name not in frame:
-            raise UserError(f"no column {name!r}; there are {', '.join(frame.columns)}")
+            hint = did_you_mean(name, frame.columns, f"there are {', '.join(frame.columns)}")
+            raise UserError(f"no column {name!r}; {hint}")
 
 
 def report(frame: pd.DataFrame, by: list[str], metric: str | None, style: str) -> str:
