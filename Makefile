@@ -64,6 +64,7 @@ RAN     := $(WORK)/$(NAMED).ran# the date of the last look at all notebooks
 MADE    := $(RAN:.ran=.made)# the names of what was made of them; its date is that of the newest
 SET     := build/.settings-$(NAMED)
 CHOSEN   = --work $(WORK) --question $(or $(Q),0) --student "$(STUDENT)" --profile $(PROFILE)
+EQUALS  := =# in the name of a file
 PRESS   := $(wildcard helpers/pdf/*.py helpers/pdf/templates/* helpers/pdf/templates/*/*)
 FOUND   := $(wildcard $(STUDENT) course.toml solutions_latex/macros.tex solutions_latex/*.bib)
 MANIFEST = $(wildcard solutions_latex/$(HW).tex $(STUDENT) course.toml) $(SET) $(PRESS)

@@ -126,7 +126,8 @@ def lock(bodies: Path) -> FileLock:
 def for_make(path: Path) -> str:
     """A path as Make reads it, from the project's folder where it lies there."""
     text = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-    return re.sub(r"([# :])", r"\\\1", text).replace("$", "$$")
+    text = re.sub(r"([# :])", r"\\\1", text).replace("$", "$$")
+    return text.replace("=", "$(EQUALS)")  # or Make would read an assignment
 
 
 def make_rule(target: Path, read: Iterable[Path]) -> str:
