@@ -5,7 +5,7 @@ from pdf_fixtures import claim, executed, value
 
 from helpers.pdf.errors import UserError
 from helpers.pdf.notebook import as_run
-from helpers.pdf.typeset import check_answers, owners, percent_signs, tex_errors
+from helpers.pdf.typeset import check_answers, citations, owners, percent_signs, tex_errors
 from helpers.pdf.typeset import set_latex as set_document
 
 
@@ -102,6 +102,12 @@ def test_a_document_that_was_mended_is_set(latex):
         set_latex(latex, cited)
     (latex / "own.bib").write_text("@misc{a, title={A}}")
     set_latex(latex, cited)
+
+
+def test_bibtex_is_told_before_the_first_pass_what_it_will_cite(latex):
+    answer = latex / "answers" / "a.tex"
+    answer.write_text(r"\citep[see][p.~3]{a, b}, \citet*{c}, \nocite{a}, \nbcite{d}{D}, \cites")
+    assert citations([answer]) == ["a", "b", "c", "d"]
 
 
 def test_a_percent_sign_that_hides_words_is_told(tmp_path):

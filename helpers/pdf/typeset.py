@@ -49,11 +49,14 @@ def typeset(
         names = [work / "notebooks" / f"{file_name(name)}.tex" for name in edition.notebooks]
         bodies = [path for path in names if path.exists()]
         macros = _settings(student | {"profile": profile}, runs)
-        macros += _works(source.parent, [source, *answers, *bodies])
+        cited = citations([source, *answers, *bodies])
+        works = ",".join(sorted(path.stem for path in source.parent.glob("*.bib")) if cited else [])
+        macros += rf"\works{{{works}}}" + "\n" if works else ""
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
+        _foretell(work / f"{edition.name}.aux", cited, works)
         told = percent_signs([source, *answers])
         try:
             set_latex(source.parent, work, edition.name)
@@ -126,11 +129,11 @@ def _settings(facts: dict[str, str], runs: Sequence[Run]) -> str:
     return "\n".join([*lines, r"\InputIfFileExists{macros}{}{}"]) + "\n"
 
 
-def _works(latex: Path, sources: list[Path]) -> str:
-    """The list of references, where something is cited."""
-    names = ",".join(sorted(path.stem for path in latex.glob("*.bib")))
-    cited = any(re.search(r"\\(?:nb|no)?cite", read_text(path)) for path in sources)
-    return rf"\works{{{names}}}" + "\n" if names and cited else ""
+def citations(sources: list[Path]) -> list[str]:
+    """What is cited, each key once, in order."""
+    pattern = r"\\(?:nb|no)?cite[a-z]*\*?\s*(?:\[[^\]]*\]\s*)*\{([^{}]*)\}"
+    names = (name for path in sources for name in re.findall(pattern, read_text(path)))
+    return list(dict.fromkeys(key.strip() for name in names for key in name.split(",")))
 
 
 def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str) -> None:
@@ -146,6 +149,14 @@ def _lay_out(work: Path, edition: Edition, course: dict[str, str], settings: str
     for path in BUNDLED_FONTS:
         if not (work / "fonts" / path.name).exists():
             shutil.copyfile(path, work / "fonts" / path.name)
+
+
+def _foretell(aux: Path, cited: list[str], works: str) -> None:
+    """Tell BibTeX what the first pass will cite, which saves the last of three passes."""
+    if works and not aux.exists():
+        lines = [rf"\citation{{{key}}}" for key in cited]
+        lines += [r"\bibstyle{plainnat}", rf"\bibdata{{{works}}}", ""]
+        write_atomically(aux, "\n".join(lines))
 
 
 def _publish(latex: Path, work: Path, target: Path, edition: Edition) -> None:
@@ -223,10 +234,13 @@ def _latexmk(latex: Path, work: Path, name: str) -> None:
     log = work / f"{name}.log"
     for path in (log, work / f"{name}.blg"):  # what went wrong in an earlier run is past
         path.unlink(missing_ok=True)
+    environment = os.environ | settings
+    if (work / f"{name}.aux").exists() and not (work / f"{name}.bbl").exists():
+        subprocess.run(["bibtex", name], cwd=work, env=environment, capture_output=True)
     run = subprocess.run(
         [*command, f"{name}.tex"],
         cwd=work,
-        env=os.environ | settings,
+        env=environment,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
