@@ -49,10 +49,15 @@ class Task:
             print(f"{self.source.stem}: executed", flush=True)
             self.render()
 
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for ``build``, which ends us
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+        if not multiprocessing.parent_process().is_alive():  # it was stopped while we began
+            sys.exit(130)
         try:
             sys.exit(exit_status(work))
-        except KeyboardInterrupt:  # who started this process says so
-            sys.exit(130)
+        finally:
+            for kernel in multiprocessing.active_children():  # else we would wait for its end
+                kernel.kill()
 
     def render(self) -> None:
         """Render what is newer than its LaTeX, or older than the press."""
@@ -131,7 +136,7 @@ def _all_run(tasks: list[Task], jobs: int) -> bool:
                     print(f"homework: {process.name}: its process was killed", file=sys.stderr)
     finally:
         for process in running.values():
-            os.kill(process.pid, signal.SIGINT)
+            process.terminate()
     return good
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import multiprocessing
 import os
+import signal
 import sys
+from multiprocessing import forkserver
 from multiprocessing.context import ForkProcess, ForkServerContext
 
 from jupyter_client.manager import AsyncKernelManager
@@ -53,6 +55,9 @@ def share_imports(torch: bool) -> ForkServerContext:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # likewise
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*IMPORTS, *TORCH * torch])
+    heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us alone
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, heeded)
     return context
 
 
@@ -99,6 +104,7 @@ def _kernel(command: list[str], folder: str, environment: dict[str, str]) -> Non
     """Be the kernel that ``command`` would start."""
     from ipykernel.kernelapp import IPKernelApp
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()  # so that an interrupt reaches what it has started, too, and nobody else
     os.chdir(folder)
     os.environ.clear()

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pdf_fixtures import like_a_clone
 from sweep import figures
-from test_make import YOU, make, project, text_of
+from test_make import RAN, YOU, make, project, text_of
 from test_sweep_engine import Sweep
 
 from helpers.sweep.runs import load
@@ -82,6 +84,21 @@ def test_the_same_notebooks_give_the_same_pages(elsewhere, monkeypatch, figures,
     assert ": executed" not in shown
     assert text_of(copy) == text_of(folder)
     figures["PDFs of the same words elsewhere"] += 1
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1, 1.5, 2, 3, 4])
+def test_ctrl_c_ends_a_build_in_a_word_whenever_it_comes(elsewhere, figures, seconds):
+    copy, folder = elsewhere
+    command = ["make", RAN, "HW=tiny"]
+    build = subprocess.Popen(command, cwd=copy, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(build.pid, signal.SIGINT)
+    shown = build.communicate(timeout=60)[0]  # when the last process has gone
+    assert "Traceback" not in shown, shown
+    make(copy, *YOU)
+    assert text_of(copy) == text_of(folder)
+    figures["builds stopped by Ctrl-C and taken up again"] += 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount")
