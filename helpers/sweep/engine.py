@@ -127,6 +127,8 @@ def _here(workers: int) -> Iterator["Client"]:
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
+    ctrl_c = {signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ctrl_c)  # Dask can't end what is not there yet
     with (
         dask.config.set(options),
         LocalCluster(
@@ -140,14 +142,16 @@ def _here(workers: int) -> Iterator["Client"]:
         Client(cluster) as client,
     ):
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ctrl_c)
             yield client
         except BaseException:  # what runs is of no use to anyone
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
-                with suppress(psutil.NoSuchProcess):
-                    worker = psutil.Process(nanny.pid or 0)  # None between two processes
-                    for process in [worker, *worker.children(recursive=True)]:
-                        process.kill()
+            for server in psutil.Process().children():
+                if "forkserver" in " ".join(server.cmdline()):
+                    for process in [server, *server.children(recursive=True)]:
+                        with suppress(psutil.NoSuchProcess):
+                            process.kill()
             raise
 
 

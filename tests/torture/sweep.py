@@ -106,6 +106,22 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
     assert (lost, left) == (0, [])
 
 
+@pytest.mark.parametrize("seconds", [0.7, 1, 1.3, 1.6, 2, 3, 4])
+def test_ctrl_c_ends_a_sweep_in_a_word_whenever_it_comes(tmp_path, figures, seconds):
+    (tmp_path / "notebooks").mkdir()
+    Sweep(tmp_path / "notebooks", CODE)
+    command = [sys.executable, "-m", "helpers.cli", "sweep", "notebooks/tiny.ipynb", "-g", "n=0:99"]
+    sweep = subprocess.Popen([*command, "--jobs", "2"], cwd=tmp_path, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             start_new_session=True)  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(sweep.pid, signal.SIGINT)
+    shown = sweep.communicate(timeout=60)[0]  # when the last process has gone
+    assert sweep.returncode in (130, -signal.SIGINT), shown  # a shell says 130 of both
+    assert "Traceback" not in shown
+    figures["sweeps stopped by Ctrl-C"] += 1
+
+
 def test_two_sweeps_on_one_folder(tmp_path, figures):
     sweep = Sweep(tmp_path, CODE)
     store = sweep.store
