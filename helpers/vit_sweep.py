@@ -36,17 +36,19 @@ class Effect:
     visible: float  # the least size that this design would find in four of five repetitions
 
 
-def linear_effects(table: pd.DataFrame, outcome: str) -> tuple[dict[str, Effect], float]:
-    """Slopes of ``outcome`` in "layers" and "heads", and the scatter of a run about the fit.
+def linear_effects(table: pd.DataFrame, outcome: str) -> tuple[dict[str, Effect], float, int]:
+    """Slopes of ``outcome`` in "layers" and "heads", how far runs scatter, and the freedom.
 
-    Least squares on ``table``, a row a run with columns layers, heads, seed and ``outcome``: a
-    constant for each seed, since all models of a seed share the split, and a straight line in each
-    of the two. ``visible`` is (t(0.975) + t(0.8)) standard errors, the usual size for a power of
-    80 % at a level of 5 %.
+    Least squares on ``table``, a row a run with columns layers, heads, seed, machine and
+    ``outcome``: a straight line in each of the two, and a constant for each seed on each machine,
+    since all models of a seed share the split, and one machine may have got the deeper models.
+    ``visible`` is (t(0.975) + t(0.8)) standard errors, the usual size for a power of 80 % at a
+    level of 5 %; t and the scatter have so many degrees of freedom.
     """
-    seeds = pd.get_dummies(table["seed"]).to_numpy(dtype=float)  # (runs, seeds)
+    groups = table.groupby(["seed", "machine"]).ngroup()
+    constants = pd.get_dummies(groups).to_numpy(dtype=float)  # (runs, groups)
     slopes = table[["layers", "heads"]].to_numpy(dtype=float)  # (runs, 2)
-    design = np.column_stack([slopes - slopes.mean(0), seeds])
+    design = np.column_stack([slopes - slopes.mean(0), constants])
     target = table[outcome].to_numpy(dtype=float)
     found, *_ = np.linalg.lstsq(design, target, rcond=None)
     free = len(target) - design.shape[1]
@@ -57,4 +59,4 @@ def linear_effects(table: pd.DataFrame, outcome: str) -> tuple[dict[str, Effect]
     for name, size, error in zip(("layers", "heads"), found, errors, strict=False):
         reach, p = bound * error, 2 * stdtr(free, -abs(size) / error)
         effects[name] = Effect(size, error, size - reach, size + reach, p, (bound + power) * error)
-    return effects, scatter
+    return effects, scatter, free

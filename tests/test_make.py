@@ -92,6 +92,7 @@ def test_the_pdf_has_everything_in_its_place(project):
     assert STUDENT.replace("'", "’") in " ".join(cover.split())
     for part in ("It is 12,345. My macro.", "Question 1 The first 2.5 points", "x & y",
                  "Question 2 The second 1 point ", "\\input{/etc/passwd}", "is not written yet",
+                 "notebooks/my second.one.ipynb",
                  "Lovelace (1843)", "A. Lovelace. Notes"):  # fmt: skip
         assert part in everything
     questions = json.loads((project / "build" / "tiny.pages.json").read_text())["questions"]

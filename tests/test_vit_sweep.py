@@ -12,11 +12,17 @@ def design(seeds, noise=0.0, layers=0.3, heads=-0.2, rng=None):
     table = pd.DataFrame(rows, columns=["layers", "heads", "seed"])
     shift = 7 * table["seed"]  # of a seed: no part of either effect
     luck = noise * (rng.standard_normal(len(table)) if rng else 0)
-    return table.assign(score=layers * table["layers"] + heads * table["heads"] + shift + luck)
+    score = layers * table["layers"] + heads * table["heads"] + shift + luck
+    return table.assign(score=score, machine="one")
 
 
-def test_a_straight_line_is_found_whatever_the_seeds_add():
-    effects, scatter = linear_effects(design(3), "score")
+@pytest.mark.parametrize("other", [0, 5])  # what another machine adds, which got the deeper models
+def test_a_straight_line_is_found_whatever_seeds_and_machines_add(other):
+    table = design(3)
+    moved = (table["seed"] == 1) & (table["layers"] > 5)
+    table = table.assign(machine=moved.astype(str), score=table["score"] + other * moved)
+    effects, scatter, free = linear_effects(table, "score")
+    assert free == 45 - 4 - 2
     assert effects["layers"].size == pytest.approx(0.3)
     assert effects["heads"].size == pytest.approx(-0.2)
     assert scatter == pytest.approx(0, abs=1e-9)
@@ -27,7 +33,7 @@ def test_one_factor_is_scipys_regression():
 
     table = design(1, noise=1.0, heads=0, rng=np.random.default_rng(0))
     table = table.assign(score=table.groupby("layers")["score"].transform("mean"))  # none of heads
-    effects, _ = linear_effects(table, "score")
+    effects, *_ = linear_effects(table, "score")
     theirs = linregress(table["layers"], table["score"])
     assert effects["layers"].size == pytest.approx(theirs.slope)
     ratio = effects["layers"].error / theirs.stderr  # heads take one degree of freedom more
@@ -40,7 +46,7 @@ def test_intervals_hold_as_often_as_they_say_and_the_least_visible_effect_is_fou
     size = linear_effects(design(2, noise=1.0, layers=0, rng=rng), "score")[0]["layers"]
     size = size.visible / size.error * np.sqrt(1 / (2 * 3 * 10))  # in units of the noise
     for _ in range(400):
-        effects, _ = linear_effects(design(2, noise=1.0, layers=size, rng=rng), "score")
+        effects, *_ = linear_effects(design(2, noise=1.0, layers=size, rng=rng), "score")
         missed += not effects["heads"].low < -0.2 < effects["heads"].high
         found += effects["layers"].p < 0.05
     assert 6 <= missed <= 36  # of 400 at 5 %: 20 ± 4.4

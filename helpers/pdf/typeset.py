@@ -48,7 +48,7 @@ def typeset(
         check_answers([source, *answers], owners(runs), hints[0])
         names = [work / "notebooks" / f"{file_name(name)}.tex" for name in edition.notebooks]
         bodies = [path for path in names if path.exists()]
-        macros = _settings(student | {"profile": profile}, runs)
+        macros = _settings(student | {"profile": profile}, runs, edition.notebooks)
         cited = citations([source, *answers, *bodies])
         works = ",".join(sorted(path.stem for path in source.parent.glob("*.bib")) if cited else [])
         macros += rf"\works{{{works}}}" + "\n" if works else ""
@@ -110,12 +110,13 @@ def percent_signs(answers: list[Path]) -> list[str]:
     ]
 
 
-def _settings(facts: dict[str, str], runs: Sequence[Run]) -> str:
+def _settings(facts: dict[str, str], runs: Sequence[Run], notebooks: list[str]) -> str:
     """What the press knows, as macros of the class; one's own ``macros.tex`` comes last."""
     stand_ins = ", ".join(run.name for run in runs if run.on_stand_in)
     told = facts | {"standins": stand_ins}
     lines = [rf"\def\hw@{name}{{{prose(text)}}}" for name, text in told.items()]
     lines += [r"\hw@giventrue"] * any(text for name, text in facts.items() if name != "profile")
+    lines += [rf"\@namedef{{hw@path@{file_name(n)}}}{{{escape(n)}}}" for n in notebooks]
     for run in runs:
         lines += [rf"\defvalue{{{name}}}{{{sentence(text)}}}" for name, text in run.values.items()]
         lines += [rf"\defclaim{{{name}}}" for name in run.claims]
