@@ -59,16 +59,6 @@ def execute(notebook: Path, target: Path, given, timeout: int, as_is: bool, prof
 
 
 @homework.command()
-@click.argument("executed", type=Path)
-@TARGET
-def render(executed: Path, target: Path) -> None:
-    """Turn an executed notebook into LaTeX."""
-    from .pdf.render import render
-
-    render(executed, target)
-
-
-@homework.command()
 @click.argument("edition", type=Path)
 @TARGET
 @WORK

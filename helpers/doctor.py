@@ -165,7 +165,7 @@ def gpu() -> tuple[str, str]:
 
 def data() -> tuple[str, str]:
     """The data sets: at hand, or to be had from the hub."""
-    folder = ROOT / (os.environ.get("DATA_DIR") or "data/cache")
+    folder = ROOT / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()
     sets = sorted(path.name for path in folder.glob("[!.]*"))
     found = f"{', '.join(sets) or 'nothing'} in {folder}"
     try:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from helpers.pdf.edition import answer_files, editions, read_course, read_edition, read_student
+from helpers.pdf.edition import (
+    answer_files,
+    editions,
+    read_course,
+    read_edition,
+    read_student,
+    without_comments,
+)
 from helpers.pdf.errors import UserError
 
 BODY = r"""\documentclass{homework}
@@ -40,6 +47,11 @@ def test_an_edition_is_read_from_its_latex(tmp_path):
     assert r"\question[points={1},notebook={rnn,cnn,gru},as-is={yes}]" in read.latex
     assert read.latex.splitlines()[-1] == BODY.splitlines()[-1]
     assert read.latex.count("\n") == BODY.count("\n"), "an error names the right line"
+
+
+def test_a_percent_sign_in_an_address_begins_no_comment():
+    read = without_comments(r"\url{a%20b} 5\% \verb|%| and % this" + "\n\\\\% that")
+    assert read == r"\url{a%20b} 5\% \verb|%| and %" + "\n\\\\%"
 
 
 def test_one_question_keeps_its_number_and_its_line(tmp_path):

@@ -119,6 +119,10 @@ def test_a_notebook_is_taken_as_it_was_saved(notebooks, tmp_path):
     _, ran = execute(source, tmp_path / "a.ipynb", as_is=True)
     assert not ran
     assert output_of(tmp_path / "a.ipynb") == "from a GPU\n"
+    before = (tmp_path / "a.ipynb").read_bytes()
+    (notebooks / "picture.png").write_text("new")
+    execute(source, tmp_path / "a.ipynb", as_is=True)
+    assert (tmp_path / "a.ipynb").read_bytes() != before, "what it shows may be another picture"
 
 
 def test_a_kernel_has_its_environment_first_and_nothing_of_its_user(

@@ -26,7 +26,7 @@ show(plt.subplots(figsize=(1, 1))[0], "A caption", alt="β − 1")
 TABLE = """from helpers.report import stamp
 import pandas as pd
 stamp(profile=profile, seed=0, data="counting rods", stand_in=True)
-pd.DataFrame({'a_b': ['x & y'], 'value': [1.5]})"""
+pd.DataFrame({'a_b': ['[x & y'], 'value': [1.5]})"""
 
 EDITION = r"""\documentclass{homework}
 \edition{Tiny homework}
@@ -42,7 +42,7 @@ That $n$ is \val{tiny/n}.
 \end{document}
 """
 ANSWER = r"It is \val{tiny/n}. \mine \verified{tiny/holds}"
-WORK = "@misc{ada1843, author={A. Lovelace}, title={{Notes}}, year={1843}}"
+WORK = "@misc{ada1843, author={A. Lovelace}, title={{Notes Ж}}, year={1843}}"
 YOU = [f"NAME={STUDENT}", "NETID=za1"]
 UP_TO_DATE = "build/tiny.pdf is up to date"
 RAN = "build/quick/tiny.ran"  # the notebooks alone, without TeX
@@ -51,7 +51,7 @@ RAN = "build/quick/tiny.ran"  # the notebooks alone, without TeX
 def make(folder, *arguments, target="pdf", ok=True):
     arguments = ["make", target, "HW=tiny", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    environment["DATA_DIR"] = "data/sets"
+    environment["DATA_DIR"] = str(folder / "data" / "sets")
     run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, env=environment)
     assert (run.returncode == 0) == ok, run.stdout + run.stderr
     return run.stdout + run.stderr
@@ -93,7 +93,7 @@ def test_the_pdf_has_everything_in_its_place(project):
     for part in ("It is 12,345. My macro.", "Question 1 The first 2.5 points", "x & y",
                  "Question 2 The second 1 point ", "\\input{/etc/passwd}", "is not written yet",
                  "notebooks/my second.one.ipynb",
-                 "Lovelace (1843)", "A. Lovelace. Notes"):  # fmt: skip
+                 "Lovelace (1843)", "A. Lovelace. Notes Ж"):  # fmt: skip
         assert part in everything
     questions = json.loads((project / "build" / "tiny.pages.json").read_text())["questions"]
     for question in questions:

@@ -86,7 +86,7 @@ def project(tmp_path):
         "notebooks/mine.py": "x = 1",
         "notebooks/data/mine.csv": "1,2",
         "notebooks/.hidden/x.csv": "1",
-        "data/results/topic/a.json": "{}",
+        "data/results/a-topic/a.json": "{}",
         "data/results/other/a.json": "{}",
         "data/named.csv": "1",
         "requirements.lock": "torch==1",
@@ -98,7 +98,8 @@ def project(tmp_path):
     return tmp_path
 
 
-CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('topic')\nopen('../data/named.csv')\n"
+CODE = "%matplotlib inline\nfrom helpers.used import x\nruns('a-topic')\n%run -i run.ipynb\n"
+CODE += "open('../data/named.csv')\n"
 CODE += f"print('{200 * '长'}')"  # more than a file's name may have
 
 
@@ -108,8 +109,8 @@ def key(project, notebook, **values):
 
 
 READ = ["helpers/used.py", "helpers/deeper.py", "notebooks/mine.py", "notebooks/data/mine.csv",
-        "notebooks/new.csv", "data/results/topic/a.json", "data/results/topic/b.json",
-        "data/named.csv", "requirements.lock"]  # fmt: skip
+        "notebooks/new.csv", "data/results/a-topic/a.json", "data/results/a-topic/b.json",
+        "data/named.csv", "notebooks/run.ipynb", "requirements.lock"]  # fmt: skip
 OTHER = ["helpers/other.py", "notebooks/other.ipynb", "notebooks/.hidden/x.csv",
          "data/results/other/a.json"]  # fmt: skip
 

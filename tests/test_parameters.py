@@ -96,6 +96,8 @@ def test_any_cell_of_the_wild_is_taken_and_what_is_known_of_it_is_checked():
         read_parameters(notebook("x = 1 +"), PATH)
     with pytest.raises(UserError, match=r"x = 10 is outside \[1\.\.9\]"):
         chosen("x = 1  # n [1..9] (full: 10)", profile="full")
+    with pytest.raises(UserError, match="x = None is of type NoneType, not int"):
+        chosen("x = 1  # n (full: None)", profile="full")
     with pytest.raises(UserError, match="choose one of a, b"):
         chosen("x = 'a'  # n [a | b]", x="c")
 
@@ -108,13 +110,13 @@ def test_a_value_may_begin_with_a_dash(monkeypatch, capsys):
     assert cli.main(["execute", "x.ipynb", "y.ipynb", *pairs, "--timeout", "5"]) == 0
     assert seen["given"] == {"rate": "-1e-3", "name": "-p", "a": "b=c"}
     assert cli.main(["execute", "x.ipynb", "y.ipynb", "-p", "rate"]) == 2
-    assert cli.main(["render", "x.ipynb", "-p", "epochs", "3"]) == 2
+    assert cli.main(["check", "x.pdf", "-p", "epochs", "3"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_character_that_the_terminal_lacks_is_no_traceback(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
     monkeypatch.setattr("sys.stderr", terminal)
-    assert cli.main(["render", "–.ipynb", "x.tex"]) == 2
+    assert cli.main(["execute", "–.ipynb", "x.ipynb"]) == 2
     terminal.seek(0)
     assert terminal.read() == "homework: ?.ipynb: there is no such notebook\n"

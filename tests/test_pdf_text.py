@@ -49,6 +49,11 @@ def test_numbers_and_code_in_a_sentence(text, latex):
     assert sentence(text) == latex
 
 
+def test_a_cell_of_a_table_is_no_option_of_the_line_before():
+    cells = ["[CLS]", "*", "a[0] * 2"]
+    assert [table_cell(cell) for cell in cells] == ["{[}CLS]", "{*}", "a[0] * 2"]
+
+
 def test_a_claim_begins_with_a_capital_unless_a_symbol_does():
     assert claimed("the model holds") == "The model holds"
     for text in ("x is 3", "h_T is 3", "φ(x) > 0", "`forward` calls"):

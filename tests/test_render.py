@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from pdf_fixtures import write
 from PIL import Image
@@ -13,6 +14,7 @@ from pypdf import PdfReader
 
 from helpers.pdf.edition import read_course, read_student
 from helpers.pdf.notebook import ROOT
+from helpers.pdf.pictures import ORIENTATION
 from helpers.pdf.render import progress_line, render
 from helpers.pdf.typeset import typeset
 
@@ -52,6 +54,10 @@ MARKDOWN = {  # what somebody writes, and what of it must be in the LaTeX
     "See [there](#The-End).\n# The End": [r"\hyperref[a:", r"\label{a:"],
     "[nowhere](#gone) C:\\Users 100% a_b": ["nowhere C:\\textbackslash Users 100\\% a\\_b"],
     "| a | b |\n|---|--:|\n| `x|y` | $|z|$ |": [r"{lr}", r"x\textbar{}\hwbr{}y", r"\vert z\vert"],
+    "| a | b |\n|---|---|\n| \\$3 | \\$9 |\n\n```\nls | wc | cat\n```": [
+        r"\$3 & \$9", r"ls \textbar{} wc \textbar{} cat"
+    ],
+    "one  \n\\*two": ["one\\\\\n{*}two"],
     "<table><tr><th>n</th></tr><tr><td>$n^2$</td></tr></table>": [
         "n \\\\\n\\midrule", r"\nbm{n^2}"
     ],
@@ -249,6 +255,7 @@ def typeset_all(tmp_path, **notebooks):
 def test_a_document_of_what_is_hard_to_set(tmp_path):
     parts = [new_markdown_cell(f"in part {p}", metadata={"tags": [f"part-{p}"]}) for p in "abc"]
     parts.append(new_markdown_cell("As <cite data-cite='nokey'>Nobody (2000)</cite> says"))
+    parts.append(new_markdown_cell("\n".join(f"{'  ' * i}- level {i}" for i in range(6))))
     text, warnings = typeset_all(tmp_path, long=LONG, math=MATH, parts=parts)
     told = dict.fromkeys(w for w in warnings if w.startswith(("long", "math", "parts")))
     unreadable = "math: cell {}: a formula that TeX can't read stands as written: "
@@ -261,9 +268,48 @@ def test_a_document_of_what_is_hard_to_set(tmp_path):
         "parts: cell 4: no .bib file has nokey",
     ]
     assert "in part b" in text and "in part c" not in text
-    parts = ["899]", "Nobody (2000)", "123456", "89 44231334895529", "raw text & more", "Привет"]
+    parts = [
+        "899]",
+        "Nobody (2000)",
+        "123456",
+        "89 44231334895529",
+        "raw text & more",
+        "Привет",
+        "level 5",
+    ]
     for part in [*parts, "nosuch", "[ROCKET]"]:
         assert part in text.replace("\n", ""), part
+
+
+def test_a_picture_looks_as_in_a_browser(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # a quarter turn
+    photograph = base64.b64decode(picture("jpeg", exif=exif))
+    (tmp_path / "executed").mkdir()
+    (tmp_path / "executed" / "p.jpg").write_bytes(photograph)
+    drawn = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 4' width='80' height='40'>"
+    drawn += "<path d='M0 0h8v4z'/></svg>"  # without viewBox a tenth of the size
+    rendered(tmp_path, new_markdown_cell("![](p.jpg)"), shows({"text/html": drawn}))
+    jpeg, pdf = sorted((tmp_path / "notebooks" / "a.figures").iterdir())
+    with Image.open(jpeg) as turned:
+        assert turned.size == (30, 40)
+    content = PdfReader(pdf).pages[0].get_contents().get_data()
+    assert re.search(rb"(?m)\b7\.5 0 0 -?7\.5 ", content), content
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("my pic.png", "my%20pic.png"), ("ö.png", "%C3%B6.png")]
+)
+def test_an_address_is_asked_for_as_browsers_do(tmp_path, monkeypatch, name, asked):
+    seen = []
+
+    def answer(request, **_):
+        seen.append(request.full_url)
+        return io.BytesIO(base64.b64decode(picture()))
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    rendered(tmp_path, new_markdown_cell(f"<img src='https://a.b/{name}'>"))
+    assert seen == [f"https://a.b/{asked}"]
 
 
 def test_a_warning_about_many_cells_is_one_line(tmp_path, monkeypatch):

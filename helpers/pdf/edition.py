@@ -98,7 +98,8 @@ def read_edition(path: Path, question: int = 0) -> Edition:
 
 def without_comments(source: str) -> str:
     """LaTeX ``source`` less the words of its comments: lines and spaces stay as they are."""
-    return re.sub(r"(?<!\\)((?:\\\\)*)%.*", r"\1%", source)
+    keep = r"(\\(?:url|path|href|nolinkurl)\{[^{}\n]*\}|\\verb\*?([^\w\s*]).*?\2)"
+    return re.sub(rf"{keep}|(?<!\\)((?:\\\\)*)%.*", lambda m: m[1] or f"{m[3]}%", source)
 
 
 def file_name(notebook: str) -> str:

@@ -53,7 +53,7 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
     with FileLock(target.with_name(f".{target.name}.lock")):
         notebook = read_notebook(source)  # only now: who waited runs what is there after the wait
         values = choose(read_parameters(notebook, source), given or {}, profile, source)
-        own = source.resolve().parent.name == "notebooks"  # elsewhere nobody knows what it reads
+        own = "notebooks" in source.resolve().parts[-3:-1]  # elsewhere nobody knows what it reads
         files = lambda: inputs(notebook, source.parent) if own else []
         before = digests(files(), source.parent)
         earlier = own and _earlier(target, cache_key(notebook, values, before))
@@ -62,7 +62,7 @@ def execute(source: Path, target: Path, *, profile: str = "quick", timeout: int 
             return None
         if as_is:
             executed = notebook
-            executed.metadata[MARK] = {"as-is": True}
+            executed.metadata[MARK] = {"as-is": before}  # the pictures beside it count, too
         elif earlier:
             executed = _under_present_prose(notebook, values, earlier)
         else:
@@ -134,6 +134,8 @@ def _with_parameters(notebook: NotebookNode, values: dict[str, Value]) -> Notebo
     for cell in notebook.cells:
         if "injected-parameters" in tags(cell):
             cell.id = "injected"
+            lines = (f"{name} = {value!r}" for name, value in values.items())
+            cell.source = "\n".join(["# Parameters", *lines])  # papermill makes a tuple a text
     return notebook
 
 
@@ -245,6 +247,7 @@ def inputs(notebook: NotebookNode, folder: Path, root: Path = ROOT) -> list[Path
     beside = [path for path in found if path.suffix not in (".ipynb", ".pyc")]
     code = "\n".join(cell.source for cell in code_cells(notebook))
     texts = sorted(set(re.findall(r"""["']([^"'\n]{1,200})["']""", code)))
+    texts += re.findall(r"(?m)^[ \t]*%run[ \t]+(?:-\w+[ \t]+)*([^\s\"']+)", code)
     paths = (os.path.normpath(folder / text) for text in texts)
     named = [Path(path) for path in paths if os.path.isfile(path)]  # a long text is no error here
     lock = [path for path in [root / "requirements.lock"] if path.is_file()]
@@ -277,7 +280,7 @@ def cache_key(notebook: NotebookNode, values: dict, files: dict[str, str]) -> st
 
 def data_at_hand(root: Path = ROOT) -> tuple[list[Path], str]:
     """The folders of the data sets, and a digest of what lies there: stand-ins give way to it."""
-    top = Path(os.environ.get("DATA_DIR") or root / "data" / "cache")
+    top = root / Path(os.environ.get("DATA_DIR") or "data/cache").expanduser()  # as helpers.data
     if not top.is_dir():
         return [next(path for path in top.parents if path.is_dir())], ""
     sets = [p for p in sorted(top.iterdir()) if p.name not in ("features", "checkpoints")

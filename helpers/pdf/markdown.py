@@ -109,8 +109,10 @@ class Page:
             tag.decompose()
         for tag in soup.find_all([*_UNSEEN, "canvas"]):
             _put(tag, escape(self._unseen(tag)))
-        for tag in soup.find_all("svg"):
-            self._picture(tag, lambda tag=tag: str(tag).encode(), tag.get("width", ""))
+        drawn = [tag for tag in soup.find_all("svg") if not tag.find_parent("svg")]
+        written = re.findall(r"(?is)<svg\b.*?</svg\s*>", html)  # with the capitals of viewBox
+        for tag, text in zip(drawn, written if len(written) == len(drawn) else drawn, strict=True):
+            self._picture(tag, str(text).encode, tag.get("width", ""))
         for tag in soup.find_all("img"):
             address = str(tag.get("src") or frame)
             if "colab-badge" in address:  # on paper there is nothing to click
@@ -287,11 +289,12 @@ def _bars_hidden(source: str) -> str:
     """Markdown whose tables are not torn by a bar in a formula or in code."""
     if not re.search(r"(?m)^[\s|:-]*-[\s|:-]*\|[\s|:-]*$", source):
         return source
-    lines = []
+    lines, fenced = [], False
     for line in source.split("\n"):
-        if line.count("|") > 1:
+        fenced ^= bool(re.match(r"\s*(?:```|~~~)", line))
+        if line.count("|") > 1 and not fenced:
             bars = lambda math: math[0].replace(r"\|", r"\Vert ").replace("|", r"\vert ")
-            line = re.sub(r"\$[^$]+\$", bars, line)
+            line = re.sub(r"(?<!\\)\$(?:\\.|[^$\\])+\$", bars, line)
             line = re.sub(r"`[^`]+`", lambda code: code[0].replace("|", _BAR), line)
         lines.append(line)
     return "\n".join(lines)

@@ -170,7 +170,7 @@ def bundles(executed: NotebookNode) -> list[NotebookNode]:
 def records(notebook: NotebookNode, root: Path = ROOT) -> list[Path]:
     """The recorded runs that a notebook shows: ``runs("vit_training")``."""
     code = "\n".join(cell.source for cell in code_cells(notebook))
-    names = re.findall(r"\bruns\(\s*[\"'](\w+)[\"']", code)
+    names = re.findall(r"\bruns\(\s*[\"']([^\"'/]+)[\"']", code)
     return sorted({path for name in names for path in (root / RESULTS / name).glob("*.json")})
 
 

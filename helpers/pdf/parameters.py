@@ -43,12 +43,6 @@ class Parameter:
     default: Any
     comment: str = ""
 
-    @property
-    def full(self) -> Value:
-        """The value in the full profile; None where it is the same as in quick."""
-        match = _FULL.search(self.comment)
-        return _read(match[1], self.default) if match else None
-
     def read(self, value: Value) -> Value:
         """``value``, if it is of the default's kind and within its limits; text is read first.
 
@@ -114,8 +108,8 @@ def choose(
     values: dict[str, Value] = {}
     try:
         if profile == "full":
-            full = {name: parameter.full for name, parameter in known.items()}
-            values = {n: known[n].read(value) for n, value in full.items() if value is not None}
+            full = {name: _FULL.search(p.comment) for name, p in known.items()}
+            values = {name: known[name].read(match[1]) for name, match in full.items() if match}
         if "profile" in known and profile != known["profile"].default:
             values["profile"] = known["profile"].read(profile)
         for name, value in given.items():

@@ -2,21 +2,25 @@
 
 import base64
 import binascii
+import http.client
 import io
 import os
 import re
+import string
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from pypdf import PdfReader
 
 from .glyphs import FONT_FOLDER
 from .text import prose
 
+ORIENTATION = 0x0112  # of EXIF; 1: upright
+_ENDINGS, _MODES = {"PNG": ".png", "JPEG": ".jpg"}, {"PNG": "RGBA", "JPEG": "RGB"}
 MAX_BYTES = 30_000_000
 _SECONDS = 5  # that a server may take
 _POINTS = 0.75  # a pixel of a screen, which Jupyter takes for 1/96 inch
@@ -70,13 +74,14 @@ class Pictures:
         """From the network, which is asked no more once it did not answer."""
         if self.offline:
             raise NoPicture("the network can't be reached")
+        address = urllib.parse.quote(address, safe=string.punctuation)  # as browsers do
         request = urllib.request.Request(address, headers={"User-Agent": "Mozilla/5.0"})
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
                 return answer.read(MAX_BYTES)
         except urllib.error.HTTPError as error:
             raise NoPicture(f"the server says {error.code} {error.reason}") from None
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             self.offline = True
             raise NoPicture("the network can't be reached") from None
 
@@ -101,11 +106,13 @@ def _readable(data: bytes) -> tuple[bytes, str, int]:
             return _from_svg(data), ".pdf", 0
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()  # of several frames the first
-            if picture.format in ("PNG", "JPEG"):
-                return data, {"PNG": ".png", "JPEG": ".jpg"}[picture.format], picture.width
-            png = io.BytesIO()
-            picture.convert("RGBA").save(png, "png")
-            return png.getvalue(), ".png", picture.width
+            kind = picture.format if picture.format in _ENDINGS else "PNG"
+            upright = picture.getexif().get(ORIENTATION, 1) == 1
+            if kind != picture.format or not upright:  # as a browser turns a phone's photograph
+                picture, new = ImageOps.exif_transpose(picture), io.BytesIO()
+                picture.convert(_MODES[kind]).save(new, kind, quality=95)
+                data = new.getvalue()
+            return data, _ENDINGS[kind], picture.width
     except Exception:  # the readers of pictures raise dozens of kinds
         raise NoPicture("it is broken") from None
 

@@ -81,8 +81,8 @@ def claimed(evidence: str) -> str:
 
 
 def table_cell(text: str) -> str:
-    """``text`` character by character, its numbers as numbers."""
-    return _with_numbers(plain(text), characters)
+    r"""``text`` character by character, its numbers as numbers; no option of ``\\`` before it."""
+    return re.sub(r"^[\[*]", r"{\g<0>}", _with_numbers(plain(text), characters))
 
 
 def characters(text: str) -> str:

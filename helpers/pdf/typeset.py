@@ -54,6 +54,8 @@ def typeset(
         macros += rf"\works{{{works}}}" + "\n" if works else ""
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
+        if works:
+            texts |= {str(path): read_text(path) for path in source.parent.glob("*.bib")}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
         _foretell(work / f"{edition.name}.aux", cited, works)

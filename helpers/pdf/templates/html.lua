@@ -14,6 +14,12 @@ function CodeBlock(element)
   if is_latex(element) then return pandoc.RawBlock("latex", (as_is(element.text))) end
 end
 
+function Str(element) -- after \\ a star would be a part of it
+  if element.text:sub(1, 1) == "*" then
+    return { pandoc.RawInline("latex", "{*}"), pandoc.Str(element.text:sub(2)) }
+  end
+end
+
 local function latex(blocks)
   return (pandoc.write(pandoc.Pandoc(blocks), "latex"):gsub("%s+$", ""))
 end
