@@ -21,18 +21,9 @@ TEX_SECONDS = 300  # of processor time for one pass: what takes longer will not 
 ALONE = "with Q=… only that question's notebooks run: name another in checks=…"
 
 
-def typeset(
-    source: Path,
-    work: Path,
-    target: Path,
-    *,
-    student: dict[str, str],
-    course: dict[str, str],
-    profile: str,
-    limit: float,
-    question: int = 0,
-    draft: bool = False,
-) -> list[str]:
+def typeset(source: Path, work: Path, target: Path, *, student: dict[str, str],
+            course: dict[str, str], profile: str, limit: float, question: int = 0,
+            draft: bool = False) -> list[str]:  # fmt: skip
     """Set the edition ``source`` in the folder ``work`` and publish it as ``target``.
 
     ``work`` holds ``executed/`` and ``notebooks/`` (the rendered bodies); ``limit`` is the
@@ -46,19 +37,19 @@ def typeset(
         runs = edition_runs(work, edition)
         hints = [*absent(work, edition, runs), ALONE if question else ""]
         check_answers([source, *answers], owners(runs), hints[0])
-        names = [work / "notebooks" / f"{file_name(name)}.tex" for name in edition.notebooks]
-        bodies = [path for path in names if path.exists()]
+        paths = (work / "notebooks" / f"{file_name(name)}.tex" for name in edition.notebooks)
+        bodies = [path for path in paths if path.exists()]
         macros = _settings(student | {"profile": profile}, runs, edition.notebooks)
         cited = citations([source, *answers, *bodies])
-        works = ",".join(sorted(path.stem for path in source.parent.glob("*.bib")) if cited else [])
-        macros += rf"\works{{{works}}}" + "\n" if works else ""
+        works = sorted(source.parent.glob("*.bib")) if cited else []
+        names = ",".join(path.stem for path in works)
+        macros += rf"\works{{{names}}}" + "\n" if works else ""
         texts = typed(source, edition, student | course) | {"a claim's evidence or a value": macros}
         texts |= {f"notebooks/{path.stem}.ipynb": read_text(path) for path in bodies}
-        if works:
-            texts |= {str(path): read_text(path) for path in source.parent.glob("*.bib")}
+        texts |= {str(path): read_text(path) for path in works}
         glyphs = glyph_macros(texts, draft=draft)
         _lay_out(work, edition, course, f"{glyphs}\n{macros}")
-        _foretell(work / f"{edition.name}.aux", cited, works)
+        _foretell(work / f"{edition.name}.aux", cited, names)
         told = percent_signs([source, *answers])
         try:
             set_latex(source.parent, work, edition.name)
@@ -66,8 +57,7 @@ def typeset(
             raise UserError("\n".join([*told, str(error)])) from None
         checked = check(work, edition, runs, limit, draft=draft)
         findings = [finding for found in checked.values() for finding in found]
-        errors = [finding.text for finding in findings if finding.fatal]
-        if errors:
+        if errors := [finding.text for finding in findings if finding.fatal]:
             raise UserError("\n".join(["the PDF did not pass the preflight:", *errors]))
         _publish(source.parent, work, target, edition)
     notes = filter(Path.exists, (path.with_suffix(".warnings") for path in bodies))
