@@ -53,8 +53,10 @@ def share_imports(torch: bool) -> ForkServerContext:
     """Processes of this context are forked from one that has imported all that, and no more."""
     os.environ["PYTHONHASHSEED"] = "0"  # a kernel can't have another
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # likewise
+    for limit in ("MMAP", "TRIM"):  # large tensors come and go: glibc gives no page back
+        os.environ.setdefault(f"MALLOC_{limit}_THRESHOLD_", str(2**30))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*IMPORTS, *TORCH * torch])
+    context.set_forkserver_preload([*IMPORTS, *TORCH * torch, "helpers.pdf.freeze"])
     heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us alone
     forkserver.ensure_running()
     signal.signal(signal.SIGINT, heeded)
