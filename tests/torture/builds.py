@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pdf_fixtures import like_a_clone
-from sweep import figures
+from sweep import figures, heed_ctrl_c
 from test_make import RAN, YOU, make, project, text_of
 from test_sweep_engine import Sweep
 
@@ -91,7 +91,8 @@ def test_ctrl_c_ends_a_build_in_a_word_whenever_it_comes(elsewhere, figures, sec
     copy, folder = elsewhere
     command = ["make", RAN, "HW=tiny"]
     build = subprocess.Popen(command, cwd=copy, text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+                             stderr=subprocess.STDOUT, start_new_session=True,
+                             preexec_fn=heed_ctrl_c)  # fmt: skip
     time.sleep(seconds)
     os.killpg(build.pid, signal.SIGINT)
     shown = build.communicate(timeout=60)[0]  # when the last process has gone

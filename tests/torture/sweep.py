@@ -8,6 +8,7 @@ import collections
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_sweep_engine import RECORD, Sweep, drive, end, scheduler, squares, strays, until, worker
 
 from helpers.pdf.errors import UserError
+from helpers.pdf.notebook import ROOT
 from helpers.sweep.runs import load
 
 __all__ = ["scheduler", "worker"]  # fixtures
@@ -106,14 +108,20 @@ def test_runs_killed_at_random_moments_are_each_done_once(tmp_path, figures):
     assert (lost, left) == (0, [])
 
 
+def heed_ctrl_c():
+    """What a shell's background job would ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("seconds", [0.7, 1, 1.3, 1.6, 2, 3, 4])
 def test_ctrl_c_ends_a_sweep_in_a_word_whenever_it_comes(tmp_path, figures, seconds):
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers")  # which keep their records beside
     (tmp_path / "notebooks").mkdir()
     Sweep(tmp_path / "notebooks", CODE)
     command = [sys.executable, "-m", "helpers.cli", "sweep", "notebooks/tiny.ipynb", "-g", "n=0:99"]
     sweep = subprocess.Popen([*command, "--jobs", "2"], cwd=tmp_path, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True)  # fmt: skip
+                             start_new_session=True, preexec_fn=heed_ctrl_c)  # fmt: skip
     time.sleep(seconds)
     os.killpg(sweep.pid, signal.SIGINT)
     shown = sweep.communicate(timeout=60)[0]  # when the last process has gone
