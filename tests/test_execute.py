@@ -60,6 +60,14 @@ def test_what_changes_while_a_notebook_runs_is_newer_and_counts(notebooks, tmp_p
     assert not execute(source, target)[1], "a file that a run writes alike changes nothing"
 
 
+def test_a_tuple_stays_a_tuple(notebooks, tmp_path):
+    given = {"pair": "(3, [4, (5,)])"}
+    source = write(source_notebook("print(pair[1][1][0])", parameters="pair = (1, 2)"),
+                   notebooks / "pair.ipynb")  # fmt: skip
+    execute(source, tmp_path / "pair.ipynb", given=given)
+    assert output_of(tmp_path / "pair.ipynb") == "5\n"
+
+
 def test_elsewhere_nobody_knows_what_a_notebook_reads(tmp_path):
     source, target = write(source_notebook("1"), tmp_path / "a.ipynb"), tmp_path / "out.ipynb"
     assert execute(source, target)[1] and needs_kernel(source, target)
