@@ -114,9 +114,9 @@ def test_a_value_may_begin_with_a_dash(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_character_that_the_terminal_lacks_is_no_traceback(monkeypatch):
+def test_a_character_that_the_terminal_lacks_is_no_traceback(tmp_path, monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
     monkeypatch.setattr("sys.stderr", terminal)
-    assert cli.main(["execute", "–.ipynb", "x.ipynb"]) == 2
+    assert cli.main(["execute", "–.ipynb", str(tmp_path / "x.ipynb")]) == 2
     terminal.seek(0)
     assert terminal.read() == "homework: ?.ipynb: there is no such notebook\n"

@@ -148,8 +148,9 @@ def _here(workers: int) -> Iterator["Client"]:
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
             for server in psutil.Process().children():
-                if "forkserver" in " ".join(server.cmdline()):
-                    for process in [server, *server.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):  # by now
+                    ours = "forkserver" in " ".join(server.cmdline())
+                    for process in [server, *server.children(recursive=True)] if ours else ():
                         with suppress(psutil.NoSuchProcess):
                             process.kill()
             raise
