@@ -71,6 +71,7 @@ def test_one_question_keeps_its_number_and_its_line(tmp_path):
     [
         (r"\question[point=3]{x}", "unknown key 'point'"),
         (r"\question[notebook=a, b]{x}", r"unknown key 'b' .* in braces: notebook=\{a, b\}"),
+        (r"\question[notebook={a b, a-b}]{x}", "'a b' and 'a-b' are too alike: rename one"),
         (r"\question[points=3] x", "needs a title"),
         ("\n\\question{50% done}\n", r"2000-hw1.tex:2: question 1 .* a percent sign in it is \\%$"),
         (r"\question[points=three]{x}", "points=three is not a number"),

@@ -93,7 +93,11 @@ def read_edition(path: Path, question: int = 0) -> Edition:
         else:
             latex += "\n" * body.count("\n")  # so that an error names the right line
     name = f"{path.stem}-q{question}" if question else path.stem
-    return Edition(name, tuple(questions), latex + END + after)
+    edition, taken = Edition(name, tuple(questions), latex + END + after), {}
+    for notebook in edition.all_notebooks:
+        if (other := taken.setdefault(file_name(notebook), notebook)) != notebook:
+            raise UserError(f"{path}: {other!r} and {notebook!r} are too alike: rename one")
+    return edition
 
 
 def without_comments(source: str) -> str:
