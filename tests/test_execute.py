@@ -1,7 +1,6 @@
 """Running notebooks: real kernels, real failures."""
 
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from helpers import mime
 from helpers.cli import main
 from helpers.pdf.errors import UserError
 from helpers.pdf.execute import execute
-from helpers.pdf.kernels import ALLOCATOR
 from helpers.pdf.notebook import MARK, read_notebook
 
 SHOWN = "from IPython.display import display\ndisplay({{{!r}: {}}}, raw=True)"  # as helpers.report
@@ -152,17 +150,6 @@ def test_a_kernel_has_its_environment_first_and_nothing_of_its_user(
 
 def _run(folder, name):
     return execute(Path(folder, f"{name}.ipynb"), Path(folder, "..", "out", f"{name}.ipynb"))[1]
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_pages_of_large_tensors_are_kept(notebooks, tmp_path, monkeypatch):
-    for name in ALLOCATOR:
-        monkeypatch.delenv(name, raising=False)
-    code = "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt"
-    loop = "x = b'x' * n\nbefore = faults()\nfor _ in range(20):\n    x = None\n    x = b'x' * n"
-    cells = f"import resource\nn = 2**25\n{code}", f"{loop}\nprint(faults() - before < n // 4096)"
-    execute(write(source_notebook(*cells), notebooks / "a.ipynb"), tmp_path / "a.ipynb")
-    assert output_of(tmp_path / "a.ipynb") == "True\n"
 
 
 def test_kernels_at_once_do_not_meet_and_the_same_run_is_waited_for(notebooks):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -120,3 +121,15 @@ def test_a_command_starts_without_what_it_does_not_need():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_pages_of_large_tensors_are_kept():
+    n, faults = 2**25, lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    x = b"x" * n
+    before = faults()
+    for _ in range(20):
+        x = None
+        x = b"x" * n
+    assert len(x) == n
+    assert faults() - before < n / resource.getpagesize(), "of twenty times as many"

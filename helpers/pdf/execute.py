@@ -167,7 +167,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    from .kernels import ALLOCATOR, Engine, manager
+    from .kernels import Engine, manager
 
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
     end = time.monotonic() + (timeout or 0)
@@ -178,7 +178,7 @@ def _attempt(notebook: NotebookNode, folder: Path, timeout: int | None, fork: bo
                 notebook,
                 "python3",
                 progress_bar=False,
-                environment=ALLOCATOR | _environment(private),
+                environment=_environment(private),
                 timeout_func=lambda cell: max(0.1, end - time.monotonic()) if timeout else None,
                 startup_timeout=60,
                 record_timing=False,

@@ -20,9 +20,6 @@ IMPORTS = ["helpers.pdf.execute", "helpers.pdf.render", "papermill.parameterize"
            "helpers.report"]  # fmt: skip
 TORCH = ["torch", "torch._dynamo", "torchvision.datasets"]
 
-# Large tensors come and go: glibc keeps their pages, which else cost a third of a training.
-ALLOCATOR = {f"MALLOC_{limit}_THRESHOLD_": str(2**30) for limit in ("MMAP", "TRIM")}
-
 MAX_OUTPUT = 20_000_000  # characters that a notebook may print
 
 
@@ -56,7 +53,6 @@ def share_imports(torch: bool) -> ForkServerContext:
     """Processes of this context are forked from one that has imported all that, and no more."""
     os.environ["PYTHONHASHSEED"] = "0"  # a kernel can't have another
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # likewise
-    os.environ.update(ALLOCATOR | os.environ)  # heeded only where a program begins
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*IMPORTS, *TORCH * torch, "helpers.pdf.freeze"])
     heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for us alone
