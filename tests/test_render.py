@@ -122,6 +122,8 @@ OUTPUTS = [  # an output, what of it is in the LaTeX, what in the warning
      ["[video]"], "its video"),
     (new_code_cell(outputs=[new_output("stream", text=text) for text in (
         " 50%", "\r100%\n<C at 0x7f12345678>")]), ["100\\%", "{}C\\text"], ""),
+    (new_output("stream", text="/tmp/ipykernel_7/41.py:3: UserWarning: x"),
+     ["cell:3: UserWarning"], ""),
     (new_output("error", ename="E", evalue="x", traceback=["E: x"]), [r"\begin{nberror}"], ""),
 ]  # fmt: skip
 

@@ -30,6 +30,7 @@ _UNSEEN = re.compile(  # later frames of Matplotlib's animations, settings of Ma
     r'frames\[[1-9]\d*\] = "[^"]*"|<script[^>]*>\s*MathJax\.Hub\.Config\([^<]*</script>'
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
+_CELL = re.compile(r"\S*/ipykernel_\d+/\d+\.py")  # in a warning, where others name a file
 _QUARTO = {"echo": "input", "output": "output", "include": "cell"}  # what is off where it is false
 
 
@@ -130,7 +131,7 @@ class Body:
 
     def _output(self, output: NotebookNode) -> str | BeautifulSoup:
         if output.output_type == "stream":
-            return text_block(_ADDRESS.sub("", output.text))
+            return text_block(_CELL.sub("cell", _ADDRESS.sub("", output.text)))
         if output.output_type == "error":
             return text_block("\n".join(output.traceback), "nberror")
         return self._ours(output.data) or self._bundle(output.data, output.get("metadata", {}))

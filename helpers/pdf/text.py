@@ -6,7 +6,6 @@ from decimal import Decimal
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
-_CELL = re.compile(r"\S*/ipykernel_\d+/\d+\.py")  # the file that a warning of a cell names
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -40,10 +39,9 @@ _MINUS = re.compile(r"(?<![\w)\]}.+-])-(?=\d)")
 def plain(text: str) -> str:
     """What a terminal would finally show: colors gone, overwritten progress bars gone.
 
-    A carriage return starts the line anew, so the last thing written there stands. The file of a
-    cell, whose name is a number that differs with each run, is called ``cell``.
+    A carriage return starts the line anew, so the last thing written there stands.
     """
-    text = _CELL.sub("cell", _ANSI.sub("", text.replace("\r\n", "\n")))
+    text = _ANSI.sub("", text.replace("\r\n", "\n"))
     lines = (_last_written(line) for line in text.split("\n"))
     return _CONTROL.sub("", "\n".join(lines))
 
